@@ -1,0 +1,1 @@
+"""Benchmarks of Blazz; each prints its figures and goals as one JSON line."""

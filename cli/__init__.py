@@ -1,0 +1,1 @@
+"""The command line: every `blazz` command, and the only place that joins the parts."""

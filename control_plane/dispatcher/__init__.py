@@ -1,0 +1,1 @@
+"""Carries outgoing messages from the outbox to the node that holds the session."""

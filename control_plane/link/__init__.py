@@ -1,0 +1,1 @@
+"""The link page, on which an end user scans the QR."""

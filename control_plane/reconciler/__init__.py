@@ -1,0 +1,1 @@
+"""Brings what is observed to what is desired, session by session."""

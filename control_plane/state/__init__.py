@@ -1,0 +1,1 @@
+"""The control plane's view of the fleet, kept from NATS."""

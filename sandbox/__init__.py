@@ -1,0 +1,1 @@
+"""The sandbox: a stand-in for WhatsApp (page, switch and phone) that runs on loopback."""

@@ -1,0 +1,1 @@
+"""The registry: every id, state, error, record, command, event, subject, stream and bucket of Blazz."""

@@ -1,0 +1,1 @@
+"""The registry's way over NATS: connection, typed messages, streams, buckets, leases."""

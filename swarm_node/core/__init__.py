@@ -1,0 +1,1 @@
+"""Pure decisions of the node; no event loop, clock, randomness, logging or I/O."""

@@ -1,0 +1,1 @@
+"""What runs one session: the engine contract and its implementations."""

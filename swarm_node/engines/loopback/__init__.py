@@ -1,0 +1,1 @@
+"""The engine without a browser: speaks to the sandbox's switch directly."""

@@ -1,0 +1,1 @@
+"""The fleet terminal: watches the fleet over NATS and shows it."""

@@ -1,0 +1,1 @@
+"""What the terminal hears from NATS, as plain values."""

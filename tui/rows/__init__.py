@@ -1,0 +1,1 @@
+"""Table rows that the terminal shows, made from the feed."""
