@@ -1,0 +1,185 @@
+"""Commands: what a control plane asks of a node by request/reply, and what it gets back.
+
+Owns every command struct and its reply. A command may be refused (a `Reply.error`); what has
+happened is an event. Each carries the session's epoch: a node refuses an older or newer one than
+it holds with `stale_epoch`.
+"""
+
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from schemas.ids import ChatId, MessageId, NodeId, SessionId, TenantId
+from schemas.messages import MEDIA_CHUNK_BYTES, Content
+from schemas.states import Ack, EngineKind, MessageState, SessionState
+
+Epoch = Annotated[int, Meta(ge=1)]
+PhoneNumber = Annotated[str, Meta(pattern=r"^[1-9][0-9]{6,14}$", description="E.164 without +")]
+
+
+class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What every session command carries."""
+
+    session_id: SessionId
+    epoch: Epoch
+
+
+class CreateSession(Command, frozen=True):
+    """Admit a session to this node and start it. The same epoch twice is the same session."""
+
+    tenant_id: TenantId
+    engine: EngineKind = EngineKind.CHROMIUM
+    proxy: str | None = None
+
+
+class StartSession(Command, frozen=True):
+    """Start a session's engine; a running one stays as it is. Admits it if it is not here yet
+    (a node that restarted knows no session until it is told)."""
+
+    tenant_id: TenantId
+    engine: EngineKind = EngineKind.CHROMIUM
+    proxy: str | None = None
+
+
+class StopSession(Command, frozen=True):
+    """Stop the engine; the link and the profile stay."""
+
+
+class RestartSession(Command, frozen=True):
+    """Stop and start the engine."""
+
+
+class LogoutSession(Command, frozen=True):
+    """Unlink the device at WhatsApp and stop."""
+
+
+class DestroySession(Command, frozen=True):
+    """Stop the engine, delete the local profile, give the place back."""
+
+    logout: bool = False
+
+
+class SessionAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the session stands after the command."""
+
+    session_id: SessionId
+    epoch: Epoch
+    state: SessionState
+    reason: str | None = None
+
+
+class SendMessage(Command, frozen=True):
+    """Send one message, or say what became of it. Safe to repeat: the node looks the id up."""
+
+    message_id: MessageId
+    to: ChatId
+    content: Content
+    attempt: Annotated[int, Meta(ge=1)] = 1
+    dispatcher_epoch: int = 0
+
+
+class SendAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A final outcome. A retryable trouble comes as a `Reply.error` instead."""
+
+    message_id: MessageId
+    state: MessageState
+    chat_id: str | None = None
+    ack: Ack = Ack.PENDING
+    found_before: bool = False
+    """Whether the look-up found it: an earlier attempt had sent it."""
+    error_code: str | None = None
+    error_detail: str | None = None
+
+
+class GetQr(Command, frozen=True):
+    """Read the QR on show; `renew` asks for new codes when they have run out."""
+
+    renew: bool = False
+
+
+class QrAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A QR code that can be scanned now. `value` is a secret until it expires."""
+
+    value: str
+    index: int
+    count: int
+    expires_in_s: float
+
+
+class GetPairingCode(Command, frozen=True):
+    """Ask WhatsApp for an eight-character code to type on the phone."""
+
+    phone: PhoneNumber
+
+
+class PairingCodeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The code, without a dash."""
+
+    code: str
+    expires_in_s: float
+
+
+class GetMedia(Command, frozen=True):
+    """Read one chunk of a message's media."""
+
+    message_id: MessageId
+    chat_id: ChatId
+    from_me: bool = False
+    participant: str | None = None
+    offset: Annotated[int, Meta(ge=0)] = 0
+
+
+class MediaChunk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """At most `MEDIA_CHUNK_BYTES` of media (base64 in JSON); `total_bytes` is the whole size."""
+
+    data: Annotated[bytes, Meta(max_length=MEDIA_CHUNK_BYTES)]
+    offset: int
+    total_bytes: int
+    mimetype: str
+
+
+class FetchMedia(msgspec.Struct, frozen=True):
+    """A node asks the control plane for a chunk of an outbound message's media."""
+
+    node_id: NodeId
+    session_id: SessionId
+    media_id: str
+    offset: Annotated[int, Meta(ge=0)] = 0
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Is the node there?"""
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """It is."""
+
+    node_id: NodeId
+    incarnation: str
+    sessions: int
+    sessions_max: int
+
+
+class CommandSpec(NamedTuple):
+    """A command's name on the wire, its structs, and how long to wait for the answer."""
+
+    request: type[msgspec.Struct]
+    reply: type[msgspec.Struct]
+    timeout_s: float
+
+
+COMMANDS: dict[str, CommandSpec] = {
+    "create_session": CommandSpec(CreateSession, SessionAnswer, 10.0),
+    "destroy_session": CommandSpec(DestroySession, SessionAnswer, 30.0),
+    "start": CommandSpec(StartSession, SessionAnswer, 10.0),
+    "stop": CommandSpec(StopSession, SessionAnswer, 30.0),
+    "restart": CommandSpec(RestartSession, SessionAnswer, 30.0),
+    "logout": CommandSpec(LogoutSession, SessionAnswer, 30.0),
+    "send_message": CommandSpec(SendMessage, SendAnswer, 60.0),
+    "get_qr": CommandSpec(GetQr, QrAnswer, 10.0),
+    "pairing_code": CommandSpec(GetPairingCode, PairingCodeAnswer, 30.0),
+    "get_media": CommandSpec(GetMedia, MediaChunk, 60.0),
+    "ping": CommandSpec(Ping, Pong, 5.0),
+}
+"""Every command. `create_session` and `start` answer as soon as the session is `starting`."""

@@ -1,0 +1,176 @@
+"""Records: the values kept in the buckets and streams, and the nodes' reports.
+
+Owns their fields. Never a name of a bucket or key: see `subjects.py` and `resources.py`.
+Times are Unix seconds and only for people; who is alive is judged by the reader's own clock.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from schemas.ids import ApiKeyId, ChatId, LinkTokenId, MessageId, NodeId, SessionId, TenantId
+from schemas.messages import Content
+from schemas.states import DesiredState, EngineKind, SessionState
+
+
+class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node as it announced itself; written on change only. `incarnation` is new at each start."""
+
+    node_id: NodeId
+    incarnation: str
+    version: str
+    sessions_max: Annotated[int, Meta(ge=0)]
+    engines: tuple[EngineKind, ...]
+    started_at: float
+    region: str = "local"
+    provider: str = "local"
+    address: str = "127.0.0.1"
+    http_url: str | None = None
+    chromium_build: str | None = None
+    chromium_sandbox: bool = True
+    cordoned: bool = False
+    stopped: bool = False
+    """Set on a clean stop, so that readers need not wait for silence."""
+
+
+class SessionLoad(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One session's line in a heartbeat."""
+
+    session_id: SessionId
+    tenant_id: TenantId
+    epoch: int
+    state: SessionState
+    since: float
+
+
+class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node's pulse on the core bus: every few seconds, `sequence` rising."""
+
+    node_id: NodeId
+    incarnation: str
+    sequence: int
+    sessions_max: int
+    sessions: tuple[SessionLoad, ...]
+    memory_used_bytes: int = 0
+    """PSS of the node's process tree."""
+    memory_free_bytes: int = 0
+    cpu_load: float = 0.0
+    """Load average of one minute over the number of cores."""
+    uptime_s: float = 0.0
+
+
+class CapacityRecord(msgspec.Struct, frozen=True):
+    """Places taken on a node; changes in one atomic batch with an assignment."""
+
+    node_id: NodeId
+    reserved: Annotated[int, Meta(ge=0)]
+
+
+class SessionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the customer wants of a session."""
+
+    session_id: SessionId
+    tenant_id: TenantId
+    desired: DesiredState
+    created_at: float
+    engine: EngineKind = EngineKind.CHROMIUM
+    name: Annotated[str, Meta(max_length=100)] | None = None
+    region: str | None = None
+    metadata: dict[str, str] = {}
+    restart_generation: int = 0
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """Which node should run a session. `epoch` rises at every change and never falls."""
+
+    session_id: SessionId
+    tenant_id: TenantId
+    node_id: NodeId
+    epoch: int
+
+
+class SessionObserved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session's node last saw of it; written by that node on change."""
+
+    session_id: SessionId
+    tenant_id: TenantId
+    node_id: NodeId
+    incarnation: str
+    epoch: int
+    state: SessionState
+    since: float
+    reason: str | None = None
+    phone: str | None = None
+    lid: str | None = None
+    push_name: str | None = None
+
+
+class LeaseRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who holds a lease. The KV entry's life is the lease's; this is what others read."""
+
+    holder: str
+    incarnation: str
+    acquired_at: float
+
+
+class TenantRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A customer account."""
+
+    tenant_id: TenantId
+    created_at: float
+    name: str | None = None
+    sessions_max: int = 1000
+
+
+class ApiKeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An API key: its hash, never itself. Scope `operator` sees all tenants and the nodes."""
+
+    key_id: ApiKeyId
+    tenant_id: TenantId
+    secret_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    created_at: float
+    scopes: tuple[str, ...] = ("sessions", "messages")
+    name: str | None = None
+    expires_at: float | None = None
+    revoked: bool = False
+
+
+class LinkTokenRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Permission to open one session's link page; keyed by the token's hash."""
+
+    token_sha256: LinkTokenId
+    tenant_id: TenantId
+    session_id: SessionId
+    expires_at: float
+    return_url: str | None = None
+
+
+class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first answer to an idempotency key; `done` is false while it is being made."""
+
+    body_sha256: str
+    done: bool = False
+    http_code: int = 0
+    body: str = ""
+
+
+class OutboxItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An accepted message waiting in its session's lane."""
+
+    message_id: MessageId
+    tenant_id: TenantId
+    session_id: SessionId
+    to: ChatId
+    content: Content
+    accepted_at: float
+
+
+class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message given up, with the reason."""
+
+    item: OutboxItem
+    attempts: int
+    error_code: str
+    died_at: float
+    error_detail: str | None = None

@@ -1,0 +1,180 @@
+"""Subjects and keys: THE registry of every name on the bus.
+
+Owns each subject's builder and filter, and each bucket key's builder. No f-string subject stands
+anywhere else. Names of streams and buckets are in `resources.py`.
+"""
+
+from typing import Final
+
+from schemas.events import EventData, event_name
+
+ROOT: Final = "blazz"
+
+# Core NATS: pulses and commands ------------------------------------------------------------
+
+
+def node_announce(node_id: str) -> str:
+    """A node says that it is here: `NodeRecord`."""
+    return f"{ROOT}.node.{node_id}.announce"
+
+
+def node_heartbeat(node_id: str) -> str:
+    """A node's pulse: `Heartbeat`."""
+    return f"{ROOT}.node.{node_id}.heartbeat"
+
+
+def node_media(node_id: str) -> str:
+    """A node asks the control plane for a chunk of media: `FetchMedia` → `MediaChunk`."""
+    return f"{ROOT}.node.{node_id}.media"
+
+
+def node_command(node_id: str, command: str) -> str:
+    """A command for one node: see `commands.COMMANDS`."""
+    return f"{ROOT}.node.{node_id}.cmd.{command}"
+
+
+def node_commands(node_id: str) -> str:
+    """What a node subscribes to."""
+    return f"{ROOT}.node.{node_id}.cmd.>"
+
+
+def node_everything(node_id: str) -> str:
+    """All that a node may publish on the core bus."""
+    return f"{ROOT}.node.{node_id}.>"
+
+
+ALL_ANNOUNCES: Final = f"{ROOT}.node.*.announce"
+ALL_HEARTBEATS: Final = f"{ROOT}.node.*.heartbeat"
+ALL_NODE_MEDIA: Final = f"{ROOT}.node.*.media"
+
+# Streams -----------------------------------------------------------------------------------
+
+EVENTS_ALL: Final = f"{ROOT}.event.>"
+OUTBOX_ALL: Final = f"{ROOT}.out.>"
+LEDGER_ALL: Final = f"{ROOT}.ledger.>"
+DEAD_ALL: Final = f"{ROOT}.dead.>"
+MEDIA_ALL: Final = f"{ROOT}.media.>"
+
+
+def event(node_id: str, tenant_id: str, session_id: str, data: EventData) -> str:
+    """Where a node publishes an event."""
+    return f"{ROOT}.event.{node_id}.{tenant_id}.{session_id}.{event_name(data)}"
+
+
+def events_of_node(node_id: str) -> str:
+    """All that a node may publish on EVENTS."""
+    return f"{ROOT}.event.{node_id}.>"
+
+
+def events_of_tenant(tenant_id: str) -> str:
+    """One tenant's events, from every node."""
+    return f"{ROOT}.event.*.{tenant_id}.>"
+
+
+def events_of_session(tenant_id: str, session_id: str) -> str:
+    """One session's events, from every node that ran it."""
+    return f"{ROOT}.event.*.{tenant_id}.{session_id}.>"
+
+
+def outbox_lane(shard: int, tenant_id: str, session_id: str) -> str:
+    """A session's lane of accepted messages."""
+    return f"{ROOT}.out.{shard}.{tenant_id}.{session_id}"
+
+
+def outbox_shard(shard: int) -> str:
+    """Every lane of a shard."""
+    return f"{ROOT}.out.{shard}.>"
+
+
+def ledger_message(tenant_id: str, session_id: str, message_id: str) -> str:
+    """A message's last known form."""
+    return f"{ROOT}.ledger.{tenant_id}.{session_id}.{message_id}"
+
+
+def ledger_session(tenant_id: str, session_id: str) -> str:
+    """Every message of a session."""
+    return f"{ROOT}.ledger.{tenant_id}.{session_id}.*"
+
+
+def dead_letter(tenant_id: str, session_id: str) -> str:
+    """Messages of a session that were given up."""
+    return f"{ROOT}.dead.{tenant_id}.{session_id}"
+
+
+def media_chunk(tenant_id: str, media_id: str, index: int) -> str:
+    """One chunk of an upload."""
+    return f"{ROOT}.media.{tenant_id}.{media_id}.{index}"
+
+
+def media_chunks(tenant_id: str, media_id: str) -> str:
+    """Every chunk of an upload."""
+    return f"{ROOT}.media.{tenant_id}.{media_id}.*"
+
+
+def lane_of_subject(subject: str) -> tuple[str, str]:
+    """Read `(tenant_id, session_id)` back from an outbox lane's subject."""
+    _, _, _, tenant_id, session_id = subject.split(".")
+    return tenant_id, session_id
+
+
+# Keys of the fleet bucket --------------------------------------------------------------------
+
+
+def node_key(node_id: str) -> str:
+    """`NodeRecord`, written by the node."""
+    return f"node.{node_id}"
+
+
+def lease_key(kind: str, name: str) -> str:
+    """`LeaseRecord`: kind `node`, `leader` or `shard`."""
+    return f"lease.{kind}.{name}"
+
+
+def capacity_key(node_id: str) -> str:
+    """`CapacityRecord`, written by the control plane."""
+    return f"capacity.{node_id}"
+
+
+def session_key(tenant_id: str, session_id: str) -> str:
+    """`SessionRecord`, written by the control plane."""
+    return f"session.{tenant_id}.{session_id}"
+
+
+def assignment_key(session_id: str) -> str:
+    """`Assignment`, written by the control plane."""
+    return f"assignment.{session_id}"
+
+
+def observed_key(node_id: str, session_id: str) -> str:
+    """`SessionObserved`, written by the node."""
+    return f"observed.{node_id}.{session_id}"
+
+
+NODES_PREFIX: Final = "node."
+LEASES_PREFIX: Final = "lease."
+CAPACITY_PREFIX: Final = "capacity."
+SESSIONS_PREFIX: Final = "session."
+ASSIGNMENTS_PREFIX: Final = "assignment."
+OBSERVED_PREFIX: Final = "observed."
+
+# Keys of the access and idempotency buckets --------------------------------------------------
+
+
+def api_key_key(key_id: str) -> str:
+    """`ApiKeyRecord`."""
+    return f"key.{key_id}"
+
+
+def tenant_key(tenant_id: str) -> str:
+    """`TenantRecord`."""
+    return f"tenant.{tenant_id}"
+
+
+def link_token_key(token_sha256: str) -> str:
+    """`LinkTokenRecord`."""
+    return f"link.{token_sha256}"
+
+
+def idempotency_key(tenant_id: str, scope: str, key_sha256: str) -> str:
+    """`IdempotencyRecord`; the customer's key is hashed, for it may hold any character."""
+    return f"{tenant_id}.{scope}.{key_sha256}"
