@@ -1,0 +1,83 @@
+"""What every test gets: bounds on browser tests, and proof that no process stays behind.
+
+Owns only what is generic. Fixtures of one part live beside that part's tests.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+BROWSER_TIMEOUT_S = 180
+GONE_WITHIN_S = 5.0
+_MARK = "PYTEST_PROCESS_MARK"
+# Python's own helper, which ends with the interpreter.
+_OURS_TO_KEEP = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests may take longer, and those of one module share one xdist worker.
+
+    Sharing means that a module's browser fixtures start once, not once a worker.
+    """
+    for item in items:
+        if item.get_closest_marker("browser") is None:
+            continue
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(BROWSER_TIMEOUT_S))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(f"browser-{item.path.stem}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_left_behind() -> Iterator[None]:
+    """Fail this worker's session when a process that a test started is still there at its end.
+
+    A mark in the environment also finds those that outlived their parent and now belong to init.
+    """
+    mark = uuid.uuid4().hex
+    os.environ[_MARK] = mark
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    yield
+    os.environ.pop(_MARK, None)
+    _, left = psutil.wait_procs(_started_here(mark, before), timeout=GONE_WITHIN_S)
+    told = [_describe(process) for process in left]
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=GONE_WITHIN_S)
+    assert not told, "processes left behind by tests:\n  " + "\n  ".join(told)
+
+
+def _started_here(mark: str, before: set[int]) -> list[psutil.Process]:
+    own = psutil.Process().children(recursive=True)
+    found = {process.pid: process for process in own if process.pid not in before}
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(_MARK) == mark:
+                found.setdefault(process.pid, process)
+        except psutil.Error:
+            continue
+    return [process for process in found.values() if not _expected(process)]
+
+
+def _expected(process: psutil.Process) -> bool:
+    try:
+        line = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return any(known in line for known in _OURS_TO_KEEP)
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())[:200] or process.name()}"
+    except psutil.Error:
+        return f"{process.pid} (ended meanwhile)"

@@ -1,0 +1,92 @@
+"""Every wait that tests do: bounded, in one place.
+
+Owns the polling loop. Must never be used by code outside `tests/`: the product waits on events,
+not on the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.005
+_LONGEST_PAUSE_S = 0.1
+
+
+async def eventually(
+    predicate: Callable[[], T | Awaitable[T]],
+    *,
+    timeout_s: float = 5.0,
+    what: str | None = None,
+) -> T:
+    """Return the predicate's first true value; raise `AssertionError` after `timeout_s`.
+
+    An `AssertionError` from the predicate counts as "not yet" and is chained to the final one;
+    every other exception ends the wait at once, so that a broken predicate is not waited out.
+    """
+    deadline = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    last: object = None
+    cause: AssertionError | None = None
+    while True:
+        remaining_s = deadline - time.monotonic()
+        try:
+            async with asyncio.timeout(max(remaining_s, _FIRST_PAUSE_S)):
+                result = predicate()
+                value = await result if inspect.isawaitable(result) else result
+        except AssertionError as not_yet:
+            cause = not_yet
+        except TimeoutError:
+            # The predicate's own timeout counts as "not yet"; ours is seen by the clock below.
+            last = "no answer in time"
+        else:
+            if value:
+                return value
+            last, cause = value, None
+        if time.monotonic() >= deadline:
+            message = f"not within {timeout_s} s: {what or _name(predicate)} (last: {last!r})"
+            raise AssertionError(message) from cause
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def eventually_sync(
+    predicate: Callable[[], T], *, timeout_s: float = 5.0, what: str | None = None
+) -> T:
+    """`eventually` for tests without an event loop."""
+    deadline = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(
+                f"not within {timeout_s} s: {what or _name(predicate)} (last: {value!r})"
+            )
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def free_port() -> int:
+    """A loopback TCP port that was free a moment ago.
+
+    Only for programs that can't bind port 0 and report what they got; everything else uses port 0.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _name(predicate: object) -> str:
+    code = getattr(predicate, "__code__", None)
+    if code is None:
+        return repr(predicate)
+    return f"{predicate.__qualname__} at line {code.co_firstlineno}"  # type: ignore[attr-defined]
