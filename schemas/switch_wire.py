@@ -1,0 +1,425 @@
+"""The frames between a linked device (the sandbox's page, or the loopback engine) and the switch.
+
+Owns the shape of every frame on the WebSocket `/sandbox/link`, and their codec. One JSON object a
+text message, tagged by `t`. Never holds behaviour, and never anything of the real WhatsApp
+protocol: it is the sandbox's own.
+
+A device's life on the wire (C: client, S: switch)::
+
+    new device       C hello(public_key)        S qr …, qr_idle │ pairing_code
+                     (phone scans or types)     S [passkey_required, C passkey] paired
+                                                S welcome(first=True), sync…, sync_done
+    known device     C hello(device_id)         S challenge   C proof
+                                                S welcome │ refused
+                                                S queued frames (with seq), sync_done
+    afterwards       C send → S sent │ send_failed;  S message, ack, reaction, edited, deleted …
+    taken over       S conflict; the device may C takeover, and the other one gets S conflict
+
+Rules both sides keep:
+
+- **Queue and `seq`.** Every frame that must survive a restart of the device (a `QueuedFrame`)
+  carries `seq`, 1, 2, 3… for one device, gapless. The client stores it durably, then says
+  `stored(seq)` (cumulative); only then the switch forgets it. What was not stored is sent again
+  after the next welcome, so a client skips any `seq` it has stored already.
+- **Freshness.** `hello.freshness` is the highest `seq` the client has stored. A client that stored
+  less than it once said it had was restored from an old snapshot; beyond the switch's tolerance it
+  is refused (`stale_state`) and unlinked, as WhatsApp does with a device whose keys are too old.
+- **Requests.** A client frame with `req` (a positive number, unique in the connection) is answered
+  by one frame with the same `req`.
+- **Ids.** `id` is the hex of a message key; a message is `(chat, id)`. `chat`, `sender` are wids:
+  `<digits>@c.us`, `<digits>@lid`, `<digits>@g.us`.
+- **A resend** is a `send` with an id this device has used before: it is answered `sent` again, and
+  is delivered to nobody a second time.
+- **Times** are Unix seconds (`ts`), or milliseconds where the name ends in `_ms`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.switch_client_frames import (
+    ClientFrame as ClientFrame,
+)
+from schemas.switch_client_frames import (
+    Delete as Delete,
+)
+from schemas.switch_client_frames import (
+    Edit as Edit,
+)
+from schemas.switch_client_frames import (
+    Frame as Frame,
+)
+from schemas.switch_client_frames import (
+    Hello as Hello,
+)
+from schemas.switch_client_frames import (
+    Logout as Logout,
+)
+from schemas.switch_client_frames import (
+    NoticeAck as NoticeAck,
+)
+from schemas.switch_client_frames import (
+    Passkey as Passkey,
+)
+from schemas.switch_client_frames import (
+    Ping as Ping,
+)
+from schemas.switch_client_frames import (
+    Proof as Proof,
+)
+from schemas.switch_client_frames import (
+    QueryChat as QueryChat,
+)
+from schemas.switch_client_frames import (
+    QueryExists as QueryExists,
+)
+from schemas.switch_client_frames import (
+    React as React,
+)
+from schemas.switch_client_frames import (
+    Receipt as Receipt,
+)
+from schemas.switch_client_frames import (
+    RefreshQr as RefreshQr,
+)
+from schemas.switch_client_frames import (
+    RequestPairingCode as RequestPairingCode,
+)
+from schemas.switch_client_frames import (
+    Send as Send,
+)
+from schemas.switch_client_frames import (
+    Stored as Stored,
+)
+from schemas.switch_client_frames import (
+    Takeover as Takeover,
+)
+from schemas.switch_records import (
+    ACK_CLOCK as ACK_CLOCK,
+)
+from schemas.switch_records import (
+    ACK_DELIVERED as ACK_DELIVERED,
+)
+from schemas.switch_records import (
+    ACK_FAILED as ACK_FAILED,
+)
+from schemas.switch_records import (
+    ACK_PLAYED as ACK_PLAYED,
+)
+from schemas.switch_records import (
+    ACK_READ as ACK_READ,
+)
+from schemas.switch_records import (
+    ACK_SENT as ACK_SENT,
+)
+from schemas.switch_records import (
+    FRAME_BYTES_MAX as FRAME_BYTES_MAX,
+)
+from schemas.switch_records import (
+    LINK_PATH as LINK_PATH,
+)
+from schemas.switch_records import (
+    MEDIA_BYTES_MAX as MEDIA_BYTES_MAX,
+)
+from schemas.switch_records import (
+    MEDIA_PATH as MEDIA_PATH,
+)
+from schemas.switch_records import (
+    SYNC_MESSAGES_MAX as SYNC_MESSAGES_MAX,
+)
+from schemas.switch_records import (
+    ChatInfo as ChatInfo,
+)
+from schemas.switch_records import (
+    ContactInfo as ContactInfo,
+)
+from schemas.switch_records import (
+    MediaRef as MediaRef,
+)
+from schemas.switch_records import (
+    MediaStored as MediaStored,
+)
+from schemas.switch_records import (
+    Message as Message,
+)
+from schemas.switch_records import (
+    MessageType as MessageType,
+)
+from schemas.switch_records import (
+    NoticeKind as NoticeKind,
+)
+from schemas.switch_records import (
+    RefusedReason as RefusedReason,
+)
+from schemas.switch_records import (
+    SendFailure as SendFailure,
+)
+from schemas.switch_records import (
+    UnlinkReason as UnlinkReason,
+)
+
+
+class Challenge(Frame, frozen=True, kw_only=True):
+    """After a `hello` with a device id. `nonce`: base64 of 32 bytes."""
+
+    nonce: str
+
+
+class Qr(Frame, frozen=True, kw_only=True):
+    """A new ref to draw. `index` counts from 0, `count` is the run's length, `ttl_ms` its life.
+
+    What a phone scans is the text `ref,key,key,adv`; only the ref matters to the switch.
+    """
+
+    ref: str
+    index: int
+    count: int
+    ttl_ms: int
+
+
+class QrIdle(Frame, frozen=True, kw_only=True):
+    """The run of refs is over; `refresh_qr` starts another."""
+
+
+class PairingCode(Frame, frozen=True, kw_only=True):
+    """Answer to `request_pairing_code`: eight characters; empty when the phone is unknown."""
+
+    req: int
+    code: str
+    ttl_ms: int
+
+
+class PasskeyRequired(Frame, frozen=True, kw_only=True):
+    """Linking waits for a passkey; goes on after `passkey`, or when the phone confirms."""
+
+
+class Paired(Frame, frozen=True, kw_only=True):
+    """The device is linked. It must keep `device_id` (and its key) before it answers anything."""
+
+    device_id: str
+    me: str
+    lid: str
+    pushname: str
+    platform: str = "android"
+
+
+class Welcome(Frame, frozen=True, kw_only=True):
+    """Logged in, and the active connection. `first`: a full sync follows. `queued`: frames
+    waiting, sent before `sync_done`."""
+
+    device_id: str
+    me: str
+    lid: str
+    pushname: str
+    first: bool
+    queued: int
+    ts_ms: int
+
+
+class Refused(Frame, frozen=True, kw_only=True):
+    """No login; the switch closes the socket. Only `bad_proof` and `outdated` leave the link
+    standing."""
+
+    reason: RefusedReason
+
+
+class Sync(Frame, frozen=True, kw_only=True):
+    """A part of the initial sync. `percent` rises to 100."""
+
+    percent: int
+    chats: tuple[ChatInfo, ...] = ()
+    contacts: tuple[ContactInfo, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+class SyncDone(Frame, frozen=True, kw_only=True):
+    """Sync, or the queue that waited, is through; the session is in use from here."""
+
+
+class MessageIn(Frame, frozen=True, kw_only=True):
+    """Queued. A message for this device: from others, or the user's own from the phone or another
+    linked device. `offline`: it waited while the device was away."""
+
+    seq: int
+    message: Message
+    offline: bool = False
+
+
+class Ack(Frame, frozen=True, kw_only=True):
+    """Queued. `by` (a wid) has received or read the user's own messages `ids` in `chat`."""
+
+    seq: int
+    chat: str
+    ids: tuple[str, ...]
+    ack: int
+    by: str
+    ts: int
+
+
+class ReadElsewhere(Frame, frozen=True, kw_only=True):
+    """Queued. The user read `chat` on the phone or another device: unread is 0."""
+
+    seq: int
+    chat: str
+
+
+class Reaction(Frame, frozen=True, kw_only=True):
+    """Queued. `sender` reacted to message `id`, written by `author`; an empty `emoji` removes."""
+
+    seq: int
+    chat: str
+    id: str
+    author: str
+    author_is_me: bool
+    sender: str
+    emoji: str
+    ts: int
+
+
+class Edited(Frame, frozen=True, kw_only=True):
+    """Queued. `sender` changed their message's text."""
+
+    seq: int
+    chat: str
+    id: str
+    sender: str
+    from_me: bool
+    body: str
+    ts: int
+
+
+class Deleted(Frame, frozen=True, kw_only=True):
+    """Queued. `sender` deleted their message for everyone."""
+
+    seq: int
+    chat: str
+    id: str
+    sender: str
+    from_me: bool
+    ts: int
+
+
+class ChatAdded(Frame, frozen=True, kw_only=True):
+    """Queued. The account is in a new group, or a group changed."""
+
+    seq: int
+    chat: ChatInfo
+
+
+class Sent(Frame, frozen=True, kw_only=True):
+    """Answer to `send`: the switch holds the message (ack 1). `resend`: it had it before."""
+
+    req: int
+    id: str
+    chat: str
+    ts: int
+    resend: bool = False
+
+
+class SendFailed(Frame, frozen=True, kw_only=True):
+    """Answer to `send`: refused for good; nobody gets it."""
+
+    req: int
+    id: str
+    reason: SendFailure
+
+
+class Done(Frame, frozen=True, kw_only=True):
+    """Answer to `react`, `edit`, `delete`."""
+
+    req: int
+    ok: bool
+    reason: str = ""
+
+
+class Exists(Frame, frozen=True, kw_only=True):
+    """Answer to `query_exists`. `wid` is null for no account; `lid` empty for none."""
+
+    req: int
+    wid: str | None
+    lid: str = ""
+    name: str = ""
+
+
+class ChatFound(Frame, frozen=True, kw_only=True):
+    """Answer to `query_chat`; null when the wid leads nowhere."""
+
+    req: int
+    chat: ChatInfo | None
+
+
+class Conflict(Frame, frozen=True, kw_only=True):
+    """Another connection with this device's keys became the active one."""
+
+
+class Unlinked(Frame, frozen=True, kw_only=True):
+    """The link is gone: the device must forget its keys and start over with `hello`."""
+
+    reason: UnlinkReason
+
+
+class Notice(Frame, frozen=True, kw_only=True):
+    """A dialog the user must close (`notice_ack`); after `deadline_ms` (0: never) without it the
+    device is unlinked with `notice_ignored`."""
+
+    kind: NoticeKind
+    text: str = ""
+    deadline_ms: int = 0
+
+
+class Pong(Frame, frozen=True, kw_only=True):
+    """Answer to `ping`. `ts_ms`: the switch's clock."""
+
+    req: int
+    ts_ms: int
+
+
+QueuedFrame = MessageIn | Ack | ReadElsewhere | Reaction | Edited | Deleted | ChatAdded
+
+SwitchFrame = (
+    Challenge
+    | Qr
+    | QrIdle
+    | PairingCode
+    | PasskeyRequired
+    | Paired
+    | Welcome
+    | Refused
+    | Sync
+    | SyncDone
+    | MessageIn
+    | Ack
+    | ReadElsewhere
+    | Reaction
+    | Edited
+    | Deleted
+    | ChatAdded
+    | Sent
+    | SendFailed
+    | Done
+    | Exists
+    | ChatFound
+    | Conflict
+    | Unlinked
+    | Notice
+    | Pong
+)
+
+_encoder = msgspec.json.Encoder()
+_client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
+_switch_decoder: msgspec.json.Decoder[SwitchFrame] = msgspec.json.Decoder(SwitchFrame)
+
+
+def encode(frame: ClientFrame | SwitchFrame) -> str:
+    """The frame as the text of one WebSocket message."""
+    return _encoder.encode(frame).decode()
+
+
+def decode_client(text: str | bytes) -> ClientFrame:
+    """A frame a client sent. Raises `msgspec.MsgspecError` when it is none."""
+    return _client_decoder.decode(text)
+
+
+def decode_switch(text: str | bytes) -> SwitchFrame:
+    """A frame the switch sent. Raises `msgspec.MsgspecError` when it is none."""
+    return _switch_decoder.decode(text)
