@@ -37,125 +37,18 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.switch_client_frames import (
-    ClientFrame as ClientFrame,
-)
-from schemas.switch_client_frames import (
-    Delete as Delete,
-)
-from schemas.switch_client_frames import (
-    Edit as Edit,
-)
-from schemas.switch_client_frames import (
-    Frame as Frame,
-)
-from schemas.switch_client_frames import (
-    Hello as Hello,
-)
-from schemas.switch_client_frames import (
-    Logout as Logout,
-)
-from schemas.switch_client_frames import (
-    NoticeAck as NoticeAck,
-)
-from schemas.switch_client_frames import (
-    Passkey as Passkey,
-)
-from schemas.switch_client_frames import (
-    Ping as Ping,
-)
-from schemas.switch_client_frames import (
-    Proof as Proof,
-)
-from schemas.switch_client_frames import (
-    QueryChat as QueryChat,
-)
-from schemas.switch_client_frames import (
-    QueryExists as QueryExists,
-)
-from schemas.switch_client_frames import (
-    React as React,
-)
-from schemas.switch_client_frames import (
-    Receipt as Receipt,
-)
-from schemas.switch_client_frames import (
-    RefreshQr as RefreshQr,
-)
-from schemas.switch_client_frames import (
-    RequestPairingCode as RequestPairingCode,
-)
-from schemas.switch_client_frames import (
-    Send as Send,
-)
-from schemas.switch_client_frames import (
-    Stored as Stored,
-)
-from schemas.switch_client_frames import (
-    Takeover as Takeover,
-)
+# The whole vocabulary can be had from this one module.
+from schemas.switch_client_frames import *  # noqa: F403
+from schemas.switch_client_frames import ClientFrame, Frame
+from schemas.switch_records import *  # noqa: F403
 from schemas.switch_records import (
-    ACK_CLOCK as ACK_CLOCK,
-)
-from schemas.switch_records import (
-    ACK_DELIVERED as ACK_DELIVERED,
-)
-from schemas.switch_records import (
-    ACK_FAILED as ACK_FAILED,
-)
-from schemas.switch_records import (
-    ACK_PLAYED as ACK_PLAYED,
-)
-from schemas.switch_records import (
-    ACK_READ as ACK_READ,
-)
-from schemas.switch_records import (
-    ACK_SENT as ACK_SENT,
-)
-from schemas.switch_records import (
-    FRAME_BYTES_MAX as FRAME_BYTES_MAX,
-)
-from schemas.switch_records import (
-    LINK_PATH as LINK_PATH,
-)
-from schemas.switch_records import (
-    MEDIA_BYTES_MAX as MEDIA_BYTES_MAX,
-)
-from schemas.switch_records import (
-    MEDIA_PATH as MEDIA_PATH,
-)
-from schemas.switch_records import (
-    SYNC_MESSAGES_MAX as SYNC_MESSAGES_MAX,
-)
-from schemas.switch_records import (
-    ChatInfo as ChatInfo,
-)
-from schemas.switch_records import (
-    ContactInfo as ContactInfo,
-)
-from schemas.switch_records import (
-    MediaRef as MediaRef,
-)
-from schemas.switch_records import (
-    MediaStored as MediaStored,
-)
-from schemas.switch_records import (
-    Message as Message,
-)
-from schemas.switch_records import (
-    MessageType as MessageType,
-)
-from schemas.switch_records import (
-    NoticeKind as NoticeKind,
-)
-from schemas.switch_records import (
-    RefusedReason as RefusedReason,
-)
-from schemas.switch_records import (
-    SendFailure as SendFailure,
-)
-from schemas.switch_records import (
-    UnlinkReason as UnlinkReason,
+    ChatInfo,
+    ContactInfo,
+    Message,
+    NoticeKind,
+    RefusedReason,
+    SendFailure,
+    UnlinkReason,
 )
 
 
