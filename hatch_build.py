@@ -16,7 +16,7 @@ TARGET = "swarm_node/engines/chromium/assets"
 
 
 class WaJsBuildHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds `wppconnect-wa.js` and its licence to a wheel; an editable install needs neither."""
+    """Adds `wppconnect-wa.js` and its licences to a wheel; an editable install needs neither."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Raise `FileNotFoundError` when the bundle is not installed."""
@@ -28,6 +28,6 @@ class WaJsBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             message = f"{SOURCE}/dist/wppconnect-wa.js is missing: run `./justw --provide wa-js`"
             raise FileNotFoundError(message)
         build_data["force_include"][str(bundle)] = f"{TARGET}/wppconnect-wa.js"
-        licence = package / "LICENSE"
-        if licence.is_file():
-            build_data["force_include"][str(licence)] = f"{TARGET}/wppconnect-wa.LICENSE"
+        build_data["force_include"][str(package / "LICENSE")] = f"{TARGET}/wppconnect-wa.LICENSE"
+        notices = bundle.with_name("wppconnect-wa.js.LICENSE.txt")
+        build_data["force_include"][str(notices)] = f"{TARGET}/{notices.name}"

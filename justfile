@@ -1,0 +1,105 @@
+# Blazz's recipes. `./justw RECIPE` makes the tools first; plain `just RECIPE` works too.
+# Every recipe uses .venv, whatever else is on the PATH.
+
+set positional-arguments
+set shell := ["sh", "-eu", "-c"]
+
+export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
+
+code := "schemas swarm_node control_plane tui cli sandbox bench"
+
+# List the recipes.
+default:
+    @just --justfile "{{ justfile() }}" --list --unsorted
+
+# ---- run -------------------------------------------------------------------------------------
+
+# The whole loop on this machine, with a stand-in for WhatsApp. `demo --once` walks the story.
+demo *args: _run
+    @blazz demo "$@"
+
+# Control plane, node and embedded NATS on this machine, against the real WhatsApp Web.
+up *args: _run
+    @blazz up "$@"
+
+# The fleet terminal.
+tui *args: _base
+    @blazz tui "$@"
+
+# A benchmark, e.g. `bench first --json`. Its last line on stdout is one JSON object.
+bench *args: _run
+    @blazz bench "$@"
+
+# ---- check -----------------------------------------------------------------------------------
+
+# Everything that must hold before a change lands: lint, then every test, in parallel.
+test *args: lint _run
+    @pytest -n auto --dist loadgroup "$@"
+
+# Style, types, the import rules, and generated files that must match their source.
+lint: _dev
+    @ruff check .
+    @ruff format --check .
+    @mypy {{ code }} tests hatch_build.py
+    @lint-imports --no-logo
+    @python -m schemas.json_schema --check
+
+# Rewrite the code in the project's format, and mend what ruff can mend by itself.
+fmt: _dev
+    @ruff format .
+    @ruff check --fix .
+
+# Tests without servers or browsers: seconds.
+unit *args: _dev
+    @pytest tests/unit tests/property tests/contract -m "not browser and not nats" "$@"
+
+# Tests on a real nats-server, without a browser.
+integration *args: _dev
+    @pytest tests -m "nats and not browser" -n auto --dist loadgroup "$@"
+
+# Tests in a real Chromium.
+e2e *args: _dev _run
+    @pytest tests -m browser -n auto --dist loadgroup "$@"
+
+# ---- maintain --------------------------------------------------------------------------------
+
+# Write the JSON Schemas anew from schemas/.
+schemas: _base
+    @python -m schemas.json_schema
+
+# Resolve the Python dependencies anew: requirements*.in into pinned, hashed locks.
+lock *args: _base
+    #!/bin/sh
+    set -eu
+    tools=$(mktemp -d)
+    trap 'rm -rf "$tools"' EXIT
+    trap 'exit 130' INT TERM
+    python -m venv "$tools"
+    "$tools/bin/pip" install --quiet --disable-pip-version-check uv
+    compile() {
+        "$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+            --no-header --no-annotate --no-emit-index-url --no-emit-find-links "$@"
+    }
+    compile requirements.in -o requirements.lock "$@"
+    compile requirements-dev.in -c requirements.lock -o requirements-dev.lock
+    compile requirements-npm.in -o requirements-npm.lock
+
+# Build the wheel into dist/, with the wa-js bundle in it.
+wheel: _base
+    @./justw --provide wa-js
+    @rm -rf dist
+    @python -m hatchling build -t wheel
+
+# Remove what checks and builds leave behind; .venv, node_modules and Blazz's data stay.
+clean:
+    rm -rf dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+    find {{ code }} tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+_base:
+    @./justw --provide
+
+_dev:
+    @./justw --provide dev
+
+_run:
+    @./justw --provide wa-js chromium
