@@ -1,0 +1,210 @@
+"""Ports: what the HTTP side asks of the rest of the control plane.
+
+Owns the protocols between `http`/`link` and the services behind them. Never an implementation,
+a route or a bus. Every method takes the tenant first and answers only for that tenant: that is
+the one place where tenants are kept apart, and every service must look up by (tenant, id).
+All raise `BlazzError` with a stable code.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from schemas.api import NewSession, NodeView, Page, SessionView
+from schemas.commands import MediaChunk, PairingCodeAnswer, QrAnswer
+from schemas.events import Event
+from schemas.ids import ChatId, MediaId, MessageId, SessionId, TenantId
+from schemas.messages import ChatMessage, Content, MediaRef
+from schemas.records import ApiKeyRecord, IdempotencyRecord, LinkTokenRecord
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is asking: one tenant's key, or a link page's token (bound to one session)."""
+
+    tenant_id: TenantId
+    key_id: str
+    scopes: frozenset[str]
+    session_id: SessionId | None = None
+
+
+class FeedItem(msgspec.Struct, frozen=True):
+    """An event and its place in the stream (the SSE id)."""
+
+    sequence: int
+    event: Event
+
+
+class FeedGap(msgspec.Struct, frozen=True):
+    """Events between were pruned: the reader must read states anew."""
+
+    from_sequence: int
+    to_sequence: int
+
+
+class Sessions(Protocol):
+    """A tenant's sessions."""
+
+    async def create(self, tenant: TenantId, new: NewSession) -> SessionView:
+        """Place it (`no_node_available`), write it, let it be started."""
+        ...
+
+    async def list(
+        self, tenant: TenantId, *, limit: int, cursor: str | None
+    ) -> Page[SessionView]: ...
+    async def get(self, tenant: TenantId, session: SessionId) -> SessionView: ...
+    async def delete(self, tenant: TenantId, session: SessionId) -> None: ...
+    async def start(self, tenant: TenantId, session: SessionId) -> SessionView: ...
+    async def stop(self, tenant: TenantId, session: SessionId) -> SessionView: ...
+    async def restart(self, tenant: TenantId, session: SessionId) -> SessionView: ...
+    async def logout(self, tenant: TenantId, session: SessionId) -> SessionView: ...
+    async def qr(self, tenant: TenantId, session: SessionId, *, renew: bool) -> QrAnswer: ...
+    async def pairing_code(
+        self, tenant: TenantId, session: SessionId, phone: str
+    ) -> PairingCodeAnswer: ...
+
+
+class Messages(Protocol):
+    """A session's messages."""
+
+    async def accept(
+        self, tenant: TenantId, session: SessionId, to: ChatId, content: Content
+    ) -> ChatMessage:
+        """Fix the id, append to the lane with a durable ack. From here it ends exactly once."""
+        ...
+
+    async def wait_final(
+        self, tenant: TenantId, session: SessionId, message: MessageId, *, timeout_s: float
+    ) -> ChatMessage:
+        """Wait, bounded, until it is sent, failed or unknown; answers what it is then."""
+        ...
+
+    async def list(
+        self,
+        tenant: TenantId,
+        session: SessionId,
+        *,
+        chat: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[ChatMessage]:
+        """Newest first."""
+        ...
+
+    async def get(
+        self, tenant: TenantId, session: SessionId, message: MessageId
+    ) -> ChatMessage: ...
+    async def media(
+        self, tenant: TenantId, session: SessionId, message: MessageId, offset: int
+    ) -> MediaChunk:
+        """A chunk of an inbound message's media, read through its node."""
+        ...
+
+
+class MediaStore(Protocol):
+    """Uploads waiting to be sent; they expire."""
+
+    async def put(
+        self,
+        tenant: TenantId,
+        data: AsyncIterator[bytes],
+        *,
+        mimetype: str,
+        filename: str | None,
+    ) -> MediaRef:
+        """Store it; `media_too_large` stops the upload as soon as the limit is passed."""
+        ...
+
+    async def ref(self, tenant: TenantId, media: MediaId) -> MediaRef: ...
+
+
+class EventFeed(Protocol):
+    """A tenant's events, live and from the past."""
+
+    def follow(
+        self,
+        tenant: TenantId,
+        *,
+        session: SessionId | None = None,
+        after_sequence: int | None = None,
+    ) -> AsyncIterator[FeedItem | FeedGap]:
+        """From after a sequence, or from now. Endless; bounded buffers; close it to stop."""
+        ...
+
+
+class Access(Protocol):
+    """Keys, tenants and link tokens."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """Check prefix, checksum, hash, expiry. Raises `unauthenticated`."""
+        ...
+
+    async def create_key(
+        self,
+        tenant: TenantId,
+        *,
+        name: str | None,
+        scopes: tuple[str, ...],
+        expires_in_s: int | None,
+    ) -> tuple[ApiKeyRecord, str]:
+        """A new key and, this once, its text."""
+        ...
+
+    async def list_keys(self, tenant: TenantId) -> list[ApiKeyRecord]: ...
+    async def revoke_key(self, tenant: TenantId, key_id: str) -> None: ...
+    async def create_link(
+        self,
+        tenant: TenantId,
+        session: SessionId,
+        *,
+        expires_in_s: int,
+        return_url: str | None,
+    ) -> tuple[LinkTokenRecord, str]: ...
+    async def open_link(self, token: str) -> LinkTokenRecord:
+        """Look a link token up. Raises `link_token_invalid`."""
+        ...
+
+
+class Idempotency(Protocol):
+    """The first answer to a key, kept for a day."""
+
+    async def begin(
+        self, tenant: TenantId, scope: str, key: str, body_sha256: str
+    ) -> IdempotencyRecord | None:
+        """None: yours to do. A done record: replay it. Raises `idempotency_mismatch`,
+        `idempotency_in_flight`."""
+        ...
+
+    async def finish(
+        self, tenant: TenantId, scope: str, key: str, body_sha256: str, http_code: int, body: str
+    ) -> None: ...
+    async def abandon(self, tenant: TenantId, scope: str, key: str) -> None: ...
+
+
+class Fleet(Protocol):
+    """The nodes, for operators."""
+
+    async def nodes(self) -> list[NodeView]: ...
+    async def sessions(self) -> list[SessionView]:
+        """All tenants' sessions: for scope `operator` alone."""
+        ...
+
+    async def ready(self) -> dict[str, bool]:
+        """What `/readyz` shows: bus, state synced, …"""
+        ...
+
+    def follow(self) -> AsyncIterator[FeedItem | FeedGap]:
+        """All tenants' events, from now: for scope `operator` alone."""
+        ...
+
+
+class Services(msgspec.Struct, frozen=True):
+    """All of it, as the HTTP app is given it."""
+
+    sessions: Sessions
+    messages: Messages
+    media: MediaStore
+    feed: EventFeed
+    access: Access
+    idempotency: Idempotency
+    fleet: Fleet

@@ -1,0 +1,207 @@
+"""The HTTP API's bodies: what customers and operators send and get.
+
+Owns the request and answer structs of `/v1`. Requests refuse unknown fields (a typo is an error,
+not a silence); answers may gain fields. Never holds a route: see `control_plane/http`.
+Times are Unix seconds.
+"""
+
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from schemas.ids import MediaId, MessageId, SessionId, TenantId
+from schemas.messages import CAPTION_CHARS_MAX, TEXT_CHARS_MAX, ChatMessage
+from schemas.states import DesiredState, EngineKind, MessageKind, NodeState, SessionState
+
+T = TypeVar("T")
+
+Recipient = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=80,
+        description="A phone number (`+62 812…`), a chat id (`62812…@c.us`, `…@lid`, `…@g.us`).",
+    ),
+]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A body somebody sends us."""
+
+
+class NewSession(Request, frozen=True):
+    """`POST /v1/sessions`"""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    engine: EngineKind | None = None
+    region: Annotated[str, Meta(max_length=63)] | None = None
+    metadata: dict[str, Annotated[str, Meta(max_length=500)]] = {}
+    start: bool = True
+
+
+class SessionView(msgspec.Struct, frozen=True, omit_defaults=False):
+    """A session: what is wanted, and what its node last probed."""
+
+    session_id: SessionId
+    tenant_id: TenantId
+    name: str | None
+    engine: EngineKind
+    desired: DesiredState
+    state: SessionState
+    state_since: float | None
+    reason: str | None
+    node_id: str | None
+    epoch: int | None
+    phone: str | None
+    push_name: str | None
+    created_at: float
+    metadata: dict[str, str] = {}
+    observed_age_s: float | None = None
+    """How old the node's last pulse is: a state is only as true as this is small."""
+
+
+class PairingCodeRequest(Request, frozen=True):
+    """`POST /v1/sessions/{id}/pairing-code`"""
+
+    phone: Annotated[str, Meta(min_length=6, max_length=32)]
+
+
+class NewLink(Request, frozen=True):
+    """`POST /v1/sessions/{id}/links`: a page somebody without an API key may open."""
+
+    expires_in_s: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 3_600
+    return_url: Annotated[str, Meta(max_length=2_000)] | None = None
+
+
+class LinkView(msgspec.Struct, frozen=True):
+    """The page's address; it is shown once."""
+
+    url: str
+    expires_at: float
+
+
+class QrView(msgspec.Struct, frozen=True):
+    """A QR code that can be scanned now."""
+
+    value: str
+    index: int
+    count: int
+    expires_in_s: float
+
+
+class PairingCodeView(msgspec.Struct, frozen=True):
+    """A code to type on the phone."""
+
+    code: str
+    expires_in_s: float
+
+
+class InlineMedia(Request, frozen=True):
+    """Media in the request itself: base64 bytes."""
+
+    data: str
+    mimetype: Annotated[str, Meta(min_length=3, max_length=127)]
+    filename: Annotated[str, Meta(max_length=255)] | None = None
+
+
+class NewMessage(Request, frozen=True):
+    """`POST /v1/sessions/{id}/messages`: `text`, or `media_id`/`media` with its `caption`."""
+
+    to: Recipient
+    text: Annotated[str, Meta(min_length=1, max_length=TEXT_CHARS_MAX)] | None = None
+    media_id: MediaId | None = None
+    media: InlineMedia | None = None
+    kind: MessageKind | None = None
+    """How media is shown; by default what its mimetype says."""
+    caption: Annotated[str, Meta(max_length=CAPTION_CHARS_MAX)] | None = None
+    reply_to: MessageId | None = None
+
+
+class MediaView(msgspec.Struct, frozen=True):
+    """An upload, ready to be sent."""
+
+    media_id: MediaId
+    mimetype: str
+    size_bytes: int
+    sha256: str
+    expires_at: float
+    filename: str | None = None
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """A node as operators see it; `age_s` is how old its last pulse is."""
+
+    node_id: str
+    state: NodeState
+    region: str
+    provider: str
+    sessions: int
+    sessions_max: int
+    reserved: int
+    memory_used_bytes: int
+    memory_free_bytes: int
+    cpu_load: float
+    age_s: float | None
+    cordoned: bool
+    version: str
+    chromium_build: str | None = None
+    chromium_sandbox: bool = True
+
+
+class NewApiKey(Request, frozen=True):
+    """`POST /v1/keys`"""
+
+    name: Annotated[str, Meta(max_length=100)] | None = None
+    scopes: tuple[str, ...] = ("sessions", "messages")
+    tenant_id: TenantId | None = None
+    expires_in_s: Annotated[int, Meta(ge=60)] | None = None
+
+
+class ApiKeyView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key without its secret; `key` is there once, in the answer that made it."""
+
+    key_id: str
+    tenant_id: TenantId
+    scopes: tuple[str, ...]
+    created_at: float
+    name: str | None = None
+    expires_at: float | None = None
+    revoked: bool = False
+    key: str | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """A page of a list; `next_cursor` is opaque."""
+
+    data: list[T]
+    has_more: bool = False
+    next_cursor: str | None = None
+
+
+class FieldProblem(msgspec.Struct, frozen=True):
+    """One wrong field: where, and why."""
+
+    path: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457. `type` is a stable URL of the code; `code` is the same word as everywhere."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str = ""
+    instance: str = ""
+    mend: str = ""
+    retryable: bool = False
+    request_id: str = ""
+    errors: list[FieldProblem] = []
+    fields: dict[str, str | int] = {}
+
+
+MessagePage = Page[ChatMessage]
+SessionPage = Page[SessionView]
+NodePage = Page[NodeView]
