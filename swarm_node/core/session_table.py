@@ -1,7 +1,7 @@
 """The session's life: ONE table, `(state, event) → (state, effects)`.
 
 Everything that moves a session from one state to another stands in `TRANSITIONS`. `step` is pure
-and total: an unlisted pair raises `IllegalTransition` and changes nothing. The runner carries the
+and total: an unlisted pair raises `IllegalTransitionError` and changes nothing. The runner carries the
 effects out and feeds what happens back as events; nothing else assigns a state.
 
 `online` is entered by one event alone, `probe_ok`: a probe through the engine that succeeded.
@@ -45,7 +45,7 @@ class Effect(StrEnum):
     CLEAR_CODES = "clear_codes"
 
 
-class IllegalTransition(Exception):
+class IllegalTransitionError(Exception):
     """That event means nothing in that state; the state stays as it was."""
 
     def __init__(self, state: SessionState, event: Event) -> None:
@@ -80,9 +80,16 @@ TRANSITIONS: Final[dict[tuple[SessionState, Event], _Row]] = {
     (_S.PAIRING, _E.QR_SHOWN): (_S.PAIRING, ()),
     (_S.PASSKEY_REQUIRED, _E.QR_SHOWN): (_S.PAIRING, ()),
     (_S.PAIRING, _E.PASSKEY_ASKED): (_S.PASSKEY_REQUIRED, (_X.CLEAR_CODES,)),
+    # a page that loads again in the middle of linking asks again
+    (_S.STARTING, _E.PASSKEY_ASKED): (_S.PASSKEY_REQUIRED, (_X.RESET_BACKOFF,)),
+    (_S.PASSKEY_REQUIRED, _E.PASSKEY_ASKED): (_S.PASSKEY_REQUIRED, ()),
     (_S.STARTING, _E.LINKED): (_S.SYNCING, (_X.CLEAR_CODES, _X.PROBE_SOON)),
     (_S.PAIRING, _E.LINKED): (_S.SYNCING, (_X.CLEAR_CODES, _X.PROBE_SOON)),
     (_S.PASSKEY_REQUIRED, _E.LINKED): (_S.SYNCING, (_X.CLEAR_CODES, _X.PROBE_SOON)),
+    # said again after a reconnect or a reload of the page: a reason to look, no news
+    (_S.SYNCING, _E.LINKED): (_S.SYNCING, (_X.PROBE_SOON,)),
+    (_S.ONLINE, _E.LINKED): (_S.ONLINE, (_X.PROBE_SOON,)),
+    (_S.DEGRADED, _E.LINKED): (_S.DEGRADED, (_X.PROBE_SOON,)),
     # a probe is the only way to online
     (_S.SYNCING, _E.PROBE_OK): (_S.ONLINE, (_X.RESET_BACKOFF,)),
     (_S.DEGRADED, _E.PROBE_OK): (_S.ONLINE, (_X.RESET_BACKOFF,)),
@@ -112,9 +119,9 @@ TRANSITIONS: Final[dict[tuple[SessionState, Event], _Row]] = {
 def step(state: SessionState, event: Event) -> _Row:
     """Take one step: the new state and the effects to carry out.
 
-    Raises `IllegalTransition` when the table has no such row.
+    Raises `IllegalTransitionError` when the table has no such row.
     """
     row = TRANSITIONS.get((state, event))
     if row is None:
-        raise IllegalTransition(state, event)
+        raise IllegalTransitionError(state, event)
     return row

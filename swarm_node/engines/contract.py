@@ -205,7 +205,7 @@ EngineEvent = (
 
 
 class Engine(Protocol):
-    """One session's engine. `start` once, then any calls, then `stop`; both are bounded.
+    """One session's engine. `start` once, then any calls, then `stop` or `kill`; all are bounded.
 
     Every call raises `BlazzError` with a stable code: a retryable one when the same call may work
     later, a final one when it can't. No call waits without a limit.
@@ -226,6 +226,12 @@ class Engine(Protocol):
     async def stop(self) -> None:
         """End it cleanly (the profile is flushed). Idempotent, safe after a crash; leaves no
         process and no lock behind."""
+        ...
+
+    async def kill(self) -> None:
+        """End it at once: nothing is flushed and WhatsApp is told nothing. For an engine that is
+        fenced or hangs, so it must work (and be quick) while any other call, `stop` included, is
+        stuck. Idempotent; leaves no process and no lock behind. Never raises."""
         ...
 
     def events(self) -> AsyncIterator[EngineEvent]:
