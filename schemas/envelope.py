@@ -35,7 +35,10 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An answer: exactly one of `ok` (the reply struct, still encoded) and `error`."""
+    """An answer: exactly one of `ok` (the reply struct, still encoded) and `error`.
 
-    ok: msgspec.Raw | None = None
+    `ok` is empty bytes when absent: msgspec can't decode a union with `Raw`.
+    """
+
+    ok: msgspec.Raw = msgspec.Raw(b"")
     error: ErrorBody | None = None

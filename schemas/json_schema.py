@@ -1,0 +1,73 @@
+"""JSON Schemas of everything in the registry, generated: `python -m schemas.json_schema`.
+
+Owns the grouping into files. Never hand-edited output: a test fails when the files in
+`schemas/json/` differ from what this makes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from schemas import api, commands, envelope, events, messages, records, switch_wire
+
+FOLDER: Final = Path(__file__).parent / "json"
+
+
+def _structs(module: Any) -> list[type[msgspec.Struct]]:
+    """The concrete structs that a module itself declares, in order of name."""
+    return [
+        value
+        for _, value in sorted(vars(module).items())
+        if isinstance(value, type)
+        and issubclass(value, msgspec.Struct)
+        and value.__module__ == module.__name__
+        and not getattr(value, "__parameters__", ())
+        and value is not envelope.Reply  # msgspec has no schema for Raw; see `documents`
+    ]
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """File name → JSON Schema document, all of them."""
+    made = {}
+    for module in (api, commands, envelope, events, messages, records, switch_wire):
+        name = module.__name__.rpartition(".")[2]
+        _, components = msgspec.json.schema_components(
+            _structs(module), ref_template="#/$defs/{name}"
+        )
+        made[f"{name}.json"] = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": f"Blazz {name.replace('_', ' ')}",
+            "$defs": dict(sorted(components.items())),
+        }
+    made["envelope.json"]["$defs"]["Reply"] = {
+        "type": "object",
+        "oneOf": [{"required": ["ok"]}, {"required": ["error"]}],
+        "properties": {"ok": {}, "error": {"$ref": "#/$defs/ErrorBody"}},
+    }
+    made["commands.json"]["x-commands"] = {
+        name: {"request": spec.request.__name__, "reply": spec.reply.__name__}
+        for name, spec in sorted(commands.COMMANDS.items())
+    }
+    return made
+
+
+def render(document: dict[str, Any]) -> str:
+    """A document as it stands in its file."""
+    return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write every file anew and remove what is no longer made."""
+    folder.mkdir(exist_ok=True)
+    made = documents()
+    for old in folder.glob("*.json"):
+        if old.name not in made:
+            old.unlink()
+    for name, document in made.items():
+        (folder / name).write_text(render(document), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

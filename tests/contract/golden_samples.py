@@ -1,0 +1,242 @@
+"""One sample of everything that crosses the bus or is kept, with every field set.
+
+The bytes of each stand in `golden/<n>.jsonl`, a file a wire change; `python -m
+tests.contract.golden_samples` appends what is new as the next file. An old line is never edited:
+it is what a node of an older release still sends.
+"""
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from schemas import commands, envelope, errors, events, messages, records
+from schemas.states import (
+    Ack,
+    DesiredState,
+    EngineKind,
+    MessageDirection,
+    MessageKind,
+    MessageState,
+    SessionState,
+)
+
+FOLDER = Path(__file__).parent / "golden"
+
+SESSION = "ses_" + "0" * 25 + "1"
+EVENT = "evt_" + "0" * 25 + "2"
+MEDIA = "med_" + "0" * 25 + "3"
+MESSAGE = "3EB0AABBCCDDEEFF001122"
+CHAT = "15550000002@c.us"
+SHA = "ab" * 32
+
+_ref = messages.MediaRef(
+    media_id=MEDIA, mimetype="image/png", size_bytes=68, sha256=SHA, filename="a.png"
+)
+_text = messages.Text(text="hi ✓", reply_to="3EB0000000000000000001")
+_media = messages.Media(
+    kind=MessageKind.IMAGE, media=_ref, caption="cap", reply_to="3EB0000000000000000001"
+)
+_chat_message = messages.ChatMessage(
+    message_id=MESSAGE,
+    session_id=SESSION,
+    direction=MessageDirection.INBOUND,
+    kind=MessageKind.DOCUMENT,
+    state=MessageState.RECEIVED,
+    chat_id=CHAT,
+    created_at=1_790_000_000.5,
+    from_id=CHAT,
+    text="hi",
+    media=messages.InboundMedia(mimetype="text/plain", size_bytes=5, filename="a.txt"),
+    reply_to="3EB0000000000000000001",
+    ack=Ack.READ,
+    state_at=1_790_000_001.5,
+    error_code="message_refused",
+    error_detail="why",
+    reactions={CHAT: "👍"},
+    edited=True,
+    deleted=True,
+)
+_item = records.OutboxItem(
+    message_id=MESSAGE,
+    tenant_id="acme",
+    session_id=SESSION,
+    to=CHAT,
+    content=_media,
+    accepted_at=1_790_000_000.5,
+)
+
+
+def _event(data: events.EventData) -> events.Event:
+    return events.Event(
+        event_id=EVENT,
+        at=1_790_000_000.5,
+        tenant_id="acme",
+        session_id=SESSION,
+        node_id="node-a",
+        epoch=7,
+        data=data,
+    )
+
+
+_on = {"session_id": SESSION, "epoch": 7}
+SAMPLES: list[msgspec.Struct] = [
+    commands.CreateSession(**_on, tenant_id="acme", engine=EngineKind.LOOPBACK, proxy="http://p"),
+    commands.StartSession(**_on, tenant_id="acme", engine=EngineKind.CHROMIUM, proxy="http://p"),
+    commands.StopSession(**_on),
+    commands.RestartSession(**_on),
+    commands.LogoutSession(**_on),
+    commands.DestroySession(**_on, logout=True),
+    commands.SessionAnswer(**_on, state=SessionState.STARTING, reason="r"),
+    commands.SendMessage(
+        **_on, message_id=MESSAGE, to=CHAT, content=_text, attempt=2, dispatcher_epoch=3
+    ),
+    commands.SendMessage(**_on, message_id=MESSAGE, to=CHAT, content=_media),
+    commands.SendAnswer(
+        message_id=MESSAGE,
+        state=MessageState.SENT,
+        chat_id=CHAT,
+        ack=Ack.SENT,
+        found_before=True,
+        error_code="message_refused",
+        error_detail="why",
+    ),
+    commands.GetQr(**_on, renew=True),
+    commands.QrAnswer(value="2@x,y,z,w", index=1, count=6, expires_in_s=59.5),
+    commands.GetPairingCode(**_on, phone="15550000001"),
+    commands.PairingCodeAnswer(code="ABCD1234", expires_in_s=180.0),
+    commands.GetMedia(
+        **_on, message_id=MESSAGE, chat_id=CHAT, from_me=True, participant=CHAT, offset=5
+    ),
+    commands.MediaChunk(data=b"\x00\xffab", offset=0, total_bytes=4, mimetype="image/png"),
+    commands.FetchMedia(node_id="node-a", session_id=SESSION, media_id=MEDIA, offset=1),
+    commands.Ping(),
+    commands.Pong(node_id="node-a", incarnation="i", sessions=3, sessions_max=30),
+    envelope.Reply(ok=msgspec.Raw(b'{"a":1}')),
+    envelope.Reply(
+        error=envelope.ErrorBody.of(
+            errors.BlazzError(errors.ErrorCode.NODE_AT_CAPACITY, "full", sessions_max=30)
+        )
+    ),
+    _event(events.SessionStateChanged(SessionState.ONLINE, SessionState.SYNCING, "probe_ok")),
+    _event(events.SessionQr(index=1, count=6, expires_in_s=60.0)),
+    _event(events.SessionQrIdle()),
+    _event(events.SessionLinked(phone="15550000001", lid="999@lid", name="Ann")),
+    _event(events.SessionSync(percent=40)),
+    _event(events.MessageSent(message_id=MESSAGE, chat_id=CHAT, ack=Ack.SENT)),
+    _event(events.MessageFailed(MESSAGE, CHAT, "message_refused", "why")),
+    _event(events.MessageUnknown(MESSAGE, CHAT, "page_timeout", "why")),
+    _event(events.MessageAck(MESSAGE, CHAT, Ack.DELIVERED)),
+    _event(events.MessageReceived(_chat_message)),
+    _event(events.MessageReaction(MESSAGE, CHAT, CHAT, "👍")),
+    _event(events.MessageEdited(MESSAGE, CHAT, "new")),
+    _event(events.MessageDeleted(MESSAGE, CHAT)),
+    records.NodeRecord(
+        node_id="node-a",
+        incarnation="i",
+        version="0.1.0",
+        sessions_max=30,
+        engines=(EngineKind.CHROMIUM, EngineKind.LOOPBACK),
+        started_at=1_790_000_000.5,
+        region="sgp",
+        provider="vultr",
+        address="127.0.0.1",
+        http_url="http://127.0.0.1:1",
+        chromium_build="156.0.0.0",
+        chromium_sandbox=False,
+        cordoned=True,
+        stopped=True,
+    ),
+    records.Heartbeat(
+        node_id="node-a",
+        incarnation="i",
+        sequence=9,
+        sessions_max=30,
+        sessions=(records.SessionLoad(SESSION, "acme", 7, SessionState.ONLINE, 1_790_000_000.5),),
+        memory_used_bytes=1,
+        memory_free_bytes=2,
+        cpu_load=0.5,
+        uptime_s=3.5,
+    ),
+    records.CapacityRecord(node_id="node-a", reserved=3),
+    records.SessionRecord(
+        session_id=SESSION,
+        tenant_id="acme",
+        desired=DesiredState.RUNNING,
+        created_at=1_790_000_000.5,
+        engine=EngineKind.LOOPBACK,
+        name="shop",
+        region="sgp",
+        metadata={"a": "b"},
+        restart_generation=1,
+    ),
+    records.Assignment(session_id=SESSION, tenant_id="acme", node_id="node-a", epoch=7),
+    records.SessionObserved(
+        session_id=SESSION,
+        tenant_id="acme",
+        node_id="node-a",
+        incarnation="i",
+        epoch=7,
+        state=SessionState.FAILED,
+        since=1_790_000_000.5,
+        reason="page_not_ready",
+        phone="15550000001",
+        lid="999@lid",
+        push_name="Ann",
+    ),
+    records.LeaseRecord(holder="node-a", incarnation="i", acquired_at=1_790_000_000.5),
+    records.TenantRecord(
+        tenant_id="acme", created_at=1_790_000_000.5, name="Acme", sessions_max=10
+    ),
+    records.ApiKeyRecord(
+        key_id="0123456789ab",
+        tenant_id="acme",
+        secret_sha256=SHA,
+        created_at=1_790_000_000.5,
+        scopes=("operator",),
+        name="ci",
+        expires_at=1_790_000_009.5,
+        revoked=True,
+    ),
+    records.LinkTokenRecord(
+        token_sha256=SHA,
+        tenant_id="acme",
+        session_id=SESSION,
+        expires_at=1_790_000_009.5,
+        return_url="https://example.test/",
+    ),
+    records.IdempotencyRecord(body_sha256=SHA, done=True, http_code=202, body="{}"),
+    _item,
+    records.DeadLetter(
+        item=_item,
+        attempts=8,
+        error_code="page_timeout",
+        died_at=1_790_000_009.5,
+        error_detail="why",
+    ),
+]
+
+
+def line(sample: msgspec.Struct) -> str:
+    """A sample as it stands in a golden file."""
+    kind = type(sample)
+    return json.dumps(
+        {"type": f"{kind.__module__}.{kind.__name__}", "wire": msgspec.json.encode(sample).decode()}
+    )
+
+
+def recorded() -> list[str]:
+    """Every line of every golden file, oldest first."""
+    return [
+        text
+        for path in sorted(FOLDER.glob("*.jsonl"), key=lambda p: int(p.stem))
+        for text in path.read_text(encoding="utf-8").splitlines()
+    ]
+
+
+if __name__ == "__main__":
+    known = set(recorded())
+    new = [text for sample in SAMPLES if (text := line(sample)) not in known]
+    if new:
+        number = 1 + max((int(p.stem) for p in FOLDER.glob("*.jsonl")), default=0)
+        (FOLDER / f"{number}.jsonl").write_text("\n".join(new) + "\n", encoding="utf-8")
