@@ -1,10 +1,13 @@
 """JSON Schemas of everything in the registry, generated: `python -m schemas.json_schema`.
 
+With `--check` it writes nothing and exits 1 when a file differs from what it would write.
+
 Owns the grouping into files. Never hand-edited output: a test fails when the files in
 `schemas/json/` differ from what this makes.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +33,7 @@ def _structs(module: Any) -> list[type[msgspec.Struct]]:
 
 def documents() -> dict[str, dict[str, Any]]:
     """File name → JSON Schema document, all of them."""
-    made = {}
+    made: dict[str, dict[str, Any]] = {}
     for module in (api, commands, envelope, events, messages, records, switch_wire):
         name = module.__name__.rpartition(".")[2]
         _, components = msgspec.json.schema_components(
@@ -69,5 +72,15 @@ def write(folder: Path = FOLDER) -> None:
         (folder / name).write_text(render(document), encoding="utf-8")
 
 
+def drifted(folder: Path = FOLDER) -> list[str]:
+    """Names of the files that differ from what `write` would make, or that it would remove."""
+    made = {name: render(document) for name, document in documents().items()}
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    return sorted(n for n in made.keys() | found.keys() if made.get(n) != found.get(n))
+
+
 if __name__ == "__main__":
-    write()
+    if "--check" not in sys.argv[1:]:
+        write()
+    elif names := drifted():
+        sys.exit(f"schemas/json is out of date: {', '.join(names)}. Run: just schemas")

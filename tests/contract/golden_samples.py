@@ -7,6 +7,7 @@ it is what a node of an older release still sends.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -79,7 +80,7 @@ def _event(data: events.EventData) -> events.Event:
     )
 
 
-_on = {"session_id": SESSION, "epoch": 7}
+_on: dict[str, Any] = {"session_id": SESSION, "epoch": 7}
 SAMPLES: list[msgspec.Struct] = [
     commands.CreateSession(**_on, tenant_id="acme", engine=EngineKind.LOOPBACK, proxy="http://p"),
     commands.StartSession(**_on, tenant_id="acme", engine=EngineKind.CHROMIUM, proxy="http://p"),

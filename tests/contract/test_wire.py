@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from schemas import commands, envelope, errors, events, records, subjects
-from schemas.json_schema import FOLDER, documents, render
+from schemas.json_schema import drifted
 from schemas.states import SessionState
 from tests.contract.golden_samples import SAMPLES, line, recorded
 
@@ -15,6 +15,7 @@ from tests.contract.golden_samples import SAMPLES, line, recorded
 def _type(name: str) -> type[msgspec.Struct]:
     module, _, struct = name.rpartition(".")
     kind = getattr(importlib.import_module(module), struct)
+    assert isinstance(kind, type)
     assert issubclass(kind, msgspec.Struct)
     return kind
 
@@ -60,9 +61,7 @@ def test_the_bus_tolerates_unknown_fields(sample: msgspec.Struct) -> None:
 
 
 def test_generated_schemas_have_not_drifted() -> None:
-    made = {name: render(document) for name, document in documents().items()}
-    found = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
-    assert found == made, "run: just schemas"
+    assert drifted() == [], "run: just schemas"
 
 
 def test_every_error_code_has_one_row() -> None:
