@@ -35,7 +35,7 @@ UnlinkReason = Literal["phone", "user", "stale_state", "notice_ignored", "replac
 """phone: the phone removed the device; user: the device logged out; stale_state: an old snapshot;
 notice_ignored: a dialog stayed unanswered too long; replaced: the account linked too many."""
 
-RefusedReason = Literal["unlinked", "stale_state", "bad_proof", "unknown_device", "outdated"]
+RefusedReason = Literal["unlinked", "stale_state", "bad_proof"]
 
 SendFailure = Literal["unknown_chat", "not_a_member", "bad_frame", "media_missing", "rejected"]
 

@@ -18,7 +18,7 @@ A device's life on the wire (C: client, S: switch)::
 Rules both sides keep:
 
 - **Queue and `seq`.** Every frame that must survive a restart of the device (a `QueuedFrame`)
-  carries `seq`, 1, 2, 3… for one device, gapless. The client stores it durably, then says
+  carries `seq`, rising for one device. The client stores it durably, then says
   `stored(seq)` (cumulative); only then the switch forgets it. What was not stored is sent again
   after the next welcome, so a client skips any `seq` it has stored already.
 - **Freshness.** `hello.freshness` is the highest `seq` the client has stored. A client that stored
@@ -110,8 +110,8 @@ class Welcome(Frame, frozen=True, kw_only=True):
 
 
 class Refused(Frame, frozen=True, kw_only=True):
-    """No login; the switch closes the socket. Only `bad_proof` and `outdated` leave the link
-    standing."""
+    """No login; the switch closes the socket. `bad_proof` leaves the link standing; the
+    others mean that it is gone."""
 
     reason: RefusedReason
 
@@ -139,7 +139,10 @@ class MessageIn(Frame, frozen=True, kw_only=True):
 
 
 class Ack(Frame, frozen=True, kw_only=True):
-    """Queued. `by` (a wid) has received or read the user's own messages `ids` in `chat`."""
+    """Queued. The user's own messages `ids` in `chat` rose to `ack`; `by` (a wid) made it so.
+
+    In a group this is the lowest ack among the others, as WhatsApp's ticks show it.
+    """
 
     seq: int
     chat: str

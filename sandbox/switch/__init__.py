@@ -1,0 +1,1 @@
+"""The switch: accounts, linked devices, queues, receipts and the log of a local WhatsApp."""
