@@ -1,0 +1,250 @@
+"""The `blazz` command: parses words, loads what a command needs, runs it, picks the exit code.
+
+Owns the grammar. Everything behind a command is imported when it runs, so `blazz --help` needs no
+browser, server or terminal library. Data goes to stdout, words for people to stderr; no secret is
+ever taken from a flag.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NoReturn
+
+from cyclopts import App, Group, Parameter
+
+from cli.exit_codes import Exit, exit_code
+from schemas.errors import BlazzError
+
+DEMO_PORT: Final = 8080
+DEMO_PHONE_PORT: Final = 8090
+
+_run = Group("Run", sort_key=0)
+_parts = Group("Parts of a fleet", sort_key=1)
+_look = Group("Look", sort_key=2)
+
+app = App(
+    name="blazz",
+    help="Keeps WhatsApp Web sessions alive on a fleet of machines, behind one HTTP API.",
+    version_flags=["--version"],
+)
+bench = App(
+    name="bench",
+    group=_look,
+    help="Measure this very machine; the last line is one JSON object.",
+)
+app.command(bench)
+
+Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], help="Log more.")]
+ReadyFile = Annotated[Path | None, Parameter(help="Write one JSON object there when ready.")]
+
+
+@app.command(group=_run)
+def up(
+    *,
+    port: Annotated[int, Parameter(help="Where the API and link page listen.")] = DEMO_PORT,
+    host: Annotated[str, Parameter(help="Address the API listens on.")] = "127.0.0.1",
+    data_dir: Annotated[Path | None, Parameter(help="Where everything is kept.")] = None,
+    sessions_max: Annotated[int, Parameter(help="Most sessions on this machine.")] = 30,
+    verbose: Verbose = False,
+) -> None:
+    """Run it all on this machine, against the real WhatsApp Web: NATS, control plane, one node."""
+    from cli.up import UpOptions, run_up
+
+    _pretty_logs(verbose)
+    _finish(
+        lambda stop: run_up(
+            UpOptions(host=host, port=port, data_dir=data_dir, sessions_max=sessions_max), stop
+        )
+    )
+
+
+@app.command(group=_run)
+def demo(
+    *,
+    once: Annotated[bool, Parameter(help="Walk the whole story by itself, then exit.")] = False,
+    port: Annotated[int | None, Parameter(help="Where the API and link page listen.")] = None,
+    phone_port: Annotated[int | None, Parameter(help="Where the phone page listens.")] = None,
+    engine: Annotated[
+        Literal["chromium", "loopback"], Parameter(help="`loopback` needs no browser.")
+    ] = "chromium",
+    verbose: Verbose = False,
+) -> None:
+    """Run it all with two nodes and a stand-in for WhatsApp: no phone, no internet needed."""
+    from cli.demo import DemoOptions, run_demo
+
+    _pretty_logs(verbose)
+    _finish(
+        lambda stop: run_demo(
+            DemoOptions(
+                once=once,
+                # By itself the demo takes any free port; for people the addresses stay the same.
+                port=port if port is not None else (0 if once else DEMO_PORT),
+                phone_port=phone_port
+                if phone_port is not None
+                else (0 if once else DEMO_PHONE_PORT),
+                engine=engine,
+            ),
+            stop,
+        )
+    )
+
+
+@app.command(group=_parts)
+def node(
+    *,
+    config: Annotated[
+        Path | None, Parameter(help="A TOML file; BLAZZ_* in the environment wins.")
+    ] = None,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Run a node: it holds sessions and does what the control plane asks."""
+    from cli.parts import run_node_process
+
+    _finish(lambda stop: run_node_process(config, ready_file, stop), logs=True)
+
+
+@app.command(name="control-plane", group=_parts)
+def control_plane(
+    *,
+    config: Annotated[
+        Path | None, Parameter(help="A TOML file; BLAZZ_* in the environment wins.")
+    ] = None,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Run a control plane: HTTP API, link page, placement, dispatch."""
+    from cli.parts import run_control_plane_process
+
+    _finish(lambda stop: run_control_plane_process(config, ready_file, stop), logs=True)
+
+
+@app.command(group=_look)
+def tui(
+    *,
+    data_dir: Annotated[
+        Path | None, Parameter(help="The data directory of `blazz up` or demo.")
+    ] = None,
+    server: Annotated[str | None, Parameter(help="NATS address of a fleet.")] = None,
+    seed_file: Annotated[Path | None, Parameter(help="The viewer's NATS seed.")] = None,
+) -> None:
+    """Watch the fleet live in the terminal (read-only)."""
+    from cli.view import run_tui_command
+
+    _exit(_guarded(lambda: run_tui_command(data_dir, server, seed_file)))
+
+
+@app.command(group=_look)
+def doctor(
+    *,
+    format: Annotated[Literal["text", "json"], Parameter(help="How to print.")] = "text",
+) -> None:
+    """Check what this machine needs; each finding prints its fix."""
+    from cli.doctor import run_doctor
+
+    _exit(_guarded(lambda: run_doctor(format)))
+
+
+@bench.command
+def first(
+    *,
+    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
+    sends: Annotated[int, Parameter(help="How many messages to send.")] = 200,
+    memory_sessions: Annotated[
+        tuple[int, ...], Parameter(help="Session counts at which memory is read.")
+    ] = (1, 5, 10),
+    rounds: Annotated[
+        int, Parameter(help="Start/stop rounds to look for leaks in; 0 for none.")
+    ] = 50,
+    engine: Literal["chromium", "loopback"] = "chromium",
+) -> None:
+    """Link, send, memory and leaks of one node, on the sandbox."""
+    from bench.first import FirstOptions, run_first
+
+    _pretty_logs(verbose=False)
+    _finish(
+        lambda stop: run_first(
+            FirstOptions(
+                quiet=json,
+                sends=sends,
+                memory_sessions=memory_sessions,
+                rounds=rounds,
+                engine=engine,
+            ),
+            stop,
+        )
+    )
+
+
+def main() -> NoReturn:
+    """Entry point of the `blazz` script."""
+    app(exit_on_error=True)
+    sys.exit(Exit.OK)
+
+
+def _pretty_logs(verbose: bool) -> None:
+    from cli.log_setup import configure_logging
+
+    configure_logging(level="info" if verbose else "error", pretty=True)
+
+
+def _finish(
+    run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]], *, logs: bool = False
+) -> NoReturn:
+    """Run to the end or until SIGINT/SIGTERM sets `stop`, and exit accordingly."""
+    import uvloop
+
+    if logs:
+        from cli.log_setup import configure_logging
+
+        configure_logging()
+
+    async def with_signals() -> Exit:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        return await run(stop)
+
+    _exit(_guarded(lambda: uvloop.run(with_signals()), machine=logs))
+
+
+def _guarded(run: Callable[[], Exit], *, machine: bool = False) -> Exit:
+    """Turn a `BlazzError` into words (or a log line, for a process) and an exit code."""
+    try:
+        return run()
+    except BlazzError as error:
+        return _report(error, machine)
+    except BaseExceptionGroup as group:
+        found = _first_blazz_error(group)
+        if found is None:
+            raise
+        return _report(found, machine)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+
+
+def _first_blazz_error(group: BaseExceptionGroup[BaseException]) -> BlazzError | None:
+    for error in group.exceptions:
+        if isinstance(error, BlazzError):
+            return error
+        if isinstance(error, BaseExceptionGroup) and (found := _first_blazz_error(error)):
+            return found
+    return None
+
+
+def _report(error: BlazzError, machine: bool) -> Exit:
+    if machine:
+        import structlog
+
+        structlog.get_logger().error("process.failed", code=error.code.value, detail=error.detail)
+    else:
+        print(f"blazz: {error.spec.title} ({error.code})", file=sys.stderr)
+        for words in (error.detail, error.spec.mend):
+            if words:
+                print(f"  {words}", file=sys.stderr)
+    return exit_code(error.code, error.spec.http)
+
+
+def _exit(code: Exit) -> NoReturn:
+    sys.exit(int(code))
