@@ -1,1 +1,1 @@
-"""The registry: every id, state, error, record, command, event, subject, stream and bucket of Blazz."""
+"""The registry: ids, states, errors, records, commands, events, subjects, streams, buckets."""
