@@ -81,6 +81,13 @@ class SessionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     restart_generation: int = 0
 
 
+class SessionNameRecord(msgspec.Struct, frozen=True):
+    """Whose a session's name is; keyed by the name's hash, so that a tenant has each name once."""
+
+    session_id: SessionId
+    tenant_id: TenantId
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """Which node should run a session. `epoch` rises at every change and never falls."""
 
@@ -112,6 +119,13 @@ class LeaseRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     holder: str
     incarnation: str
     acquired_at: float
+
+
+class EpochRecord(msgspec.Struct, frozen=True):
+    """How often a lease has changed hands. Its own counter, for a revision is not enough: a
+    restored bucket counts revisions anew."""
+
+    epoch: int
 
 
 class TenantRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,9 @@ from schemas.events import EventData, event_name
 
 ROOT: Final = "blazz"
 
+CONTROL_PLANE: Final = "control-plane"
+"""Stands where a node id does in events that the control plane publishes; no node may take it."""
+
 # Core NATS: pulses and commands ------------------------------------------------------------
 
 
@@ -111,6 +114,11 @@ def media_chunks(tenant_id: str, media_id: str) -> str:
     return f"{ROOT}.media.{tenant_id}.{media_id}.*"
 
 
+def media_ref(tenant_id: str, media_id: str) -> str:
+    """An upload's `MediaRef`, written last: without it the upload does not exist."""
+    return f"{ROOT}.media.{tenant_id}.{media_id}.ref"
+
+
 def lane_of_subject(subject: str) -> tuple[str, str]:
     """Read `(tenant_id, session_id)` back from an outbox lane's subject."""
     _, _, _, tenant_id, session_id = subject.split(".")
@@ -128,6 +136,11 @@ def node_key(node_id: str) -> str:
 def lease_key(kind: str, name: str) -> str:
     """`LeaseRecord`: kind `node`, `leader` or `shard`."""
     return f"lease.{kind}.{name}"
+
+
+def lease_epoch_key(kind: str, name: str) -> str:
+    """`EpochRecord`: rises with each new holder of the lease, and never expires."""
+    return f"epoch.{kind}.{name}"
 
 
 def capacity_key(node_id: str) -> str:
@@ -150,12 +163,18 @@ def observed_key(node_id: str, session_id: str) -> str:
     return f"observed.{node_id}.{session_id}"
 
 
+def session_name_key(tenant_id: str, name_sha256: str) -> str:
+    """`SessionNameRecord`, written by the control plane: one session a name and tenant."""
+    return f"name.{tenant_id}.{name_sha256}"
+
+
 NODES_PREFIX: Final = "node."
 LEASES_PREFIX: Final = "lease."
 CAPACITY_PREFIX: Final = "capacity."
 SESSIONS_PREFIX: Final = "session."
 ASSIGNMENTS_PREFIX: Final = "assignment."
 OBSERVED_PREFIX: Final = "observed."
+NAMES_PREFIX: Final = "name."
 
 # Keys of the access and idempotency buckets --------------------------------------------------
 

@@ -1,0 +1,209 @@
+"""Resources: THE list of streams and buckets, with their whole configuration.
+
+Owns names, limits and reasons. Pure data: `transport/ensure.py` brings the server in line with
+it. Never a subject: those come from `subjects.py`.
+"""
+
+from typing import Final
+
+import msgspec
+
+from schemas.subjects import DEAD_ALL, EVENTS_ALL, LEDGER_ALL, MEDIA_ALL, OUTBOX_ALL
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+DAY_S: Final = 86_400.0
+
+FLEET: Final = "blazz_fleet"
+ACCESS: Final = "blazz_access"
+IDEMPOTENCY: Final = "blazz_idempotency"
+
+EVENTS: Final = "EVENTS"
+OUTBOX: Final = "OUTBOX"
+LEDGER: Final = "LEDGER"
+DEAD_LETTERS: Final = "DEAD_LETTERS"
+MEDIA: Final = "MEDIA"
+
+
+class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream. Always a file, never without a byte limit. `max_bytes` is at scale 1.
+
+    `discard_new` refuses writes when full (nothing accepted is lost); else the oldest go.
+    `limit_marker_ttl_s` leaves a marker of an expired key for that long.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    description: str
+    max_bytes: int
+    max_age_s: float = 0.0
+    max_msgs_per_subject: int = -1
+    max_msg_bytes: int = 1 * MIB
+    max_consumers: int = 256
+    duplicate_window_s: float = 120.0
+    discard_new: bool = False
+    allow_atomic: bool = False
+    allow_msg_ttl: bool = False
+    allow_direct: bool = False
+    limit_marker_ttl_s: float = 0.0
+    persist_async: bool = False
+    """Acknowledge before the disk has it: only for what may lose its tail."""
+
+    def config(self, *, scale: float, replicas: int) -> dict[str, object]:
+        """The server's JSON. `scale` multiplies the byte limit; durations are nanoseconds."""
+        config: dict[str, object] = {
+            "name": self.name,
+            "description": self.description,
+            "subjects": list(self.subjects),
+            "retention": "limits",
+            "storage": "file",
+            "discard": "new" if self.discard_new else "old",
+            "max_bytes": max(MIB, int(self.max_bytes * scale)),
+            "max_age": _ns(self.max_age_s),
+            "max_msgs": -1,
+            "max_msgs_per_subject": self.max_msgs_per_subject,
+            "max_msg_size": self.max_msg_bytes,
+            "max_consumers": self.max_consumers,
+            "duplicate_window": _ns(
+                min(self.duplicate_window_s, self.max_age_s or self.duplicate_window_s)
+            ),
+            "num_replicas": replicas,
+            "allow_direct": self.allow_direct,
+            "allow_rollup_hdrs": False,
+            "allow_atomic": self.allow_atomic,
+            "allow_msg_ttl": self.allow_msg_ttl,
+        }
+        if self.limit_marker_ttl_s:
+            config["subject_delete_marker_ttl"] = _ns(self.limit_marker_ttl_s)
+            # The server writes its markers as roll-ups and insists on the permission for them.
+            config["allow_rollup_hdrs"] = True
+        if self.persist_async and replicas == 1:
+            config["persist_mode"] = "async"
+        return config
+
+
+class BucketSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A bucket: a stream `KV_<name>` that keeps the last message of each key.
+
+    `allow_direct` stays off: a direct read may come from a replica that lags behind, and every
+    bucket here is read before it is written.
+    """
+
+    name: str
+    description: str
+    max_bytes: int
+    ttl_s: float = 0.0
+    limit_marker_ttl_s: float = 0.0
+    max_value_bytes: int = 256 * KIB
+
+    def stream(self) -> StreamSpec:
+        """The stream behind it."""
+        return StreamSpec(
+            name=bucket_stream(self.name),
+            subjects=(bucket_subject(self.name, ">"),),
+            description=self.description,
+            max_bytes=self.max_bytes,
+            max_age_s=self.ttl_s,
+            max_msgs_per_subject=1,
+            max_msg_bytes=self.max_value_bytes,
+            discard_new=True,
+            allow_atomic=True,
+            allow_msg_ttl=True,
+            limit_marker_ttl_s=self.limit_marker_ttl_s,
+        )
+
+
+def bucket_stream(bucket: str) -> str:
+    """The name of a bucket's stream."""
+    return f"KV_{bucket}"
+
+
+def bucket_subject(bucket: str, key: str) -> str:
+    """Where a bucket's key (or key filter) lies."""
+    return f"$KV.{bucket}.{key}"
+
+
+BUCKETS: Final = (
+    BucketSpec(
+        name=FLEET,
+        description="Nodes, leases, capacity, sessions, assignments, observed state",
+        # 9,000 sessions of four keys and 1 KiB each, with room for the log's own overhead.
+        max_bytes=256 * MIB,
+        # An expired lease tells its watchers; the marker outlives any outage of a watch's resync.
+        limit_marker_ttl_s=60.0,
+    ),
+    BucketSpec(
+        name=ACCESS,
+        description="API keys, tenants, link tokens",
+        max_bytes=64 * MIB,
+        limit_marker_ttl_s=60.0,
+    ),
+    BucketSpec(
+        name=IDEMPOTENCY,
+        description="First answers to idempotency keys, kept for a day",
+        max_bytes=256 * MIB,
+        ttl_s=DAY_S,
+    ),
+)
+
+STREAMS: Final = (
+    StreamSpec(
+        name=EVENTS,
+        subjects=(EVENTS_ALL,),
+        description="What happened to sessions: for ledger, webhooks and SSE",
+        max_bytes=1 * GIB,
+        max_age_s=7 * DAY_S,
+        # A webhook endpoint is a durable consumer; above this, endpoints need head-read lanes.
+        max_consumers=1000,
+        # A node repeats an event with the same id until it is acknowledged, over an outage too.
+        duplicate_window_s=600.0,
+    ),
+    StreamSpec(
+        name=OUTBOX,
+        subjects=(OUTBOX_ALL,),
+        description="Accepted messages, a lane per session; the head is removed when final",
+        max_bytes=512 * MIB,
+        # When full, accepting fails; what was accepted never goes before its end.
+        discard_new=True,
+        duplicate_window_s=600.0,
+    ),
+    StreamSpec(
+        name=LEDGER,
+        subjects=(LEDGER_ALL,),
+        description="Each message's last known form",
+        max_bytes=1 * GIB,
+        max_age_s=30 * DAY_S,
+        max_msgs_per_subject=1,
+        allow_atomic=True,
+    ),
+    StreamSpec(
+        name=DEAD_LETTERS,
+        subjects=(DEAD_ALL,),
+        description="Messages given up after their last attempt",
+        max_bytes=128 * MIB,
+        max_age_s=30 * DAY_S,
+    ),
+    StreamSpec(
+        name=MEDIA,
+        subjects=(MEDIA_ALL,),
+        description="Uploads in chunks, until they are sent or expire",
+        max_bytes=1 * GIB,
+        max_age_s=1 * DAY_S,
+        discard_new=True,
+    ),
+)
+
+
+def all_streams() -> tuple[StreamSpec, ...]:
+    """Every stream there must be, those of the buckets first."""
+    return tuple(bucket.stream() for bucket in BUCKETS) + STREAMS
+
+
+def bytes_needed(scale: float) -> int:
+    """The sum of all byte limits: what a server must allow (`max_file_store`), per replica."""
+    return sum(max(MIB, int(spec.max_bytes * scale)) for spec in all_streams())
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1_000_000_000)

@@ -1,0 +1,125 @@
+"""Durable consumption: work that is acknowledged, or comes again.
+
+Owns the durable consumer's settings and the three answers to a delivery. Never decides how often
+to try or how long to wait: the reader does, by what it answers.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final, TypeVar
+
+import msgspec
+import structlog
+
+from schemas.errors import BlazzError
+from schemas.transport.connection import Bus, BusMessage
+from schemas.transport.jetstream import JetStream
+from schemas.transport.streams import pause_unless_final, position_of
+from schemas.transport.typed import decode
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+_ACK: Final = b"+ACK"
+_TERM: Final = b"+TERM"
+_IN_PROGRESS: Final = b"+WPI"
+
+
+class DurableSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A named reader of a stream that keeps its place on the server.
+
+    Several processes may share one: each delivery goes to one of them. Do not edit `subject` of
+    one that exists: messages behind its place would be stranded. `ack_wait_s` without an answer,
+    and a delivery comes again.
+    """
+
+    name: str
+    subject: str
+    ack_wait_s: float = 30.0
+    max_ack_pending: int = 64
+    max_deliver: int = -1
+    start_new: bool = False
+    """Begin with what comes from now on, not with what is stored."""
+    replicas: int = 0
+    """0: as the stream."""
+
+
+class Work:
+    """One delivery. Answer it exactly once: `ack`, `again` or `give_up`."""
+
+    def __init__(self, jetstream: JetStream, raw: BusMessage) -> None:
+        position = position_of(raw.reply)
+        self._jetstream = jetstream
+        self._reply = raw.reply
+        self.subject = raw.subject
+        self.data = raw.data
+        self.headers = raw.headers
+        self.seq = position.stream_seq
+        self.attempt = position.delivered
+        """From 1; counted by the server."""
+        self.pending = position.pending
+
+    def value(self, kind: type[T]) -> T:
+        """The payload as `kind`. Raises `malformed_request`."""
+        return decode(self.data, kind)
+
+    async def ack(self) -> None:
+        """Done. Waits until the server has it, so that a crash right after cannot bring it back."""
+        bus = self._jetstream.bus
+        await bus.request(self._reply, _ACK, timeout_s=self._jetstream.timeout_s)
+
+    async def again(self, delay_s: float) -> None:
+        """Not done: deliver it again after `delay_s`."""
+        body = msgspec.json.encode({"delay": int(delay_s * 1e9)})
+        await self._jetstream.bus.publish(self._reply, b"-NAK " + body)
+
+    async def give_up(self) -> None:
+        """Never deliver it again."""
+        await self._jetstream.bus.publish(self._reply, _TERM)
+
+    async def still_working(self) -> None:
+        """Restart `ack_wait_s`."""
+        await self._jetstream.bus.publish(self._reply, _IN_PROGRESS)
+
+
+def durable_config(spec: DurableSpec) -> dict[str, Any]:
+    """The server's JSON for a durable."""
+    return {
+        "durable_name": spec.name,
+        "filter_subject": spec.subject,
+        "deliver_policy": "new" if spec.start_new else "all",
+        "ack_policy": "explicit",
+        "ack_wait": int(spec.ack_wait_s * 1e9),
+        "max_ack_pending": spec.max_ack_pending,
+        "max_deliver": spec.max_deliver,
+        "replay_policy": "instant",
+        "num_replicas": spec.replicas,
+    }
+
+
+async def consume(
+    bus: Bus, stream: str, spec: DurableSpec, *, batch: int = 32
+) -> AsyncGenerator[Work, None]:
+    """Deliveries for ever, at least once each; makes the durable if it is not there.
+
+    At most `batch` are handed to this process ahead of its answers. Survives outages: what was
+    not acknowledged comes again. Close it with `aclosing`. Raises `not_found` if the stream is
+    gone, `forbidden`.
+    """
+    jetstream = JetStream(bus)
+    made = False
+    while True:
+        try:
+            if not made:
+                await jetstream.create_consumer(stream, spec.name, durable_config(spec))
+                made = True
+            pull = jetstream.fetch(
+                stream, spec.name, batch=batch, expires_s=bus.settings.profile.fetch_timeout_s
+            )
+            async with aclosing(pull) as messages:
+                async for raw in messages:
+                    yield Work(jetstream, raw)
+        except BlazzError as error:
+            made = False
+            log.info("durable.interrupted", stream=stream, durable=spec.name, code=error.code)
+            await pause_unless_final(jetstream, error)

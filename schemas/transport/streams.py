@@ -1,0 +1,208 @@
+"""Streams, read in order: gap-free, repeat-free, across reconnects and server restarts.
+
+Owns the short-lived ordered consumer: made, re-made after any doubt from the last sequence seen,
+and removed. Never acknowledges (see `durable.py`) and never hides a gap: what was pruned before
+it was read comes out as a `Gap`.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from schemas.errors import BlazzError, ErrorCode
+from schemas.transport.connection import BusMessage
+from schemas.transport.jetstream import JetStream, StoredMessage
+
+log = structlog.get_logger()
+
+NEW: Final = 0
+"""Start position: only what comes from now on."""
+_BATCH: Final = 256
+_INACTIVE_S: Final = 60.0
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Sequences `from_seq` to `to_seq` of the stream are gone for good (pruned by age or size,
+    or, when `from_seq` is above `to_seq`, the stream is shorter than what was read before: it
+    was restored or damaged). The reader must not believe that it has seen everything."""
+
+    from_seq: int
+    to_seq: int
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a delivered message lies: the stream's sequence, the consumer's, what is left."""
+
+    stream_seq: int
+    consumer_seq: int
+    pending: int
+    delivered: int
+
+
+def position_of(reply: str) -> Position:
+    """Read a delivered message's reply subject: `$JS.ACK.<stream>.<consumer>.<delivered>.
+    <stream seq>.<consumer seq>.<time>.<pending>`, or the form with domain and account."""
+    tokens = reply.split(".")
+    if len(tokens) >= 11:  # $JS.ACK.<domain>.<account>.<stream>…
+        tokens = tokens[:2] + tokens[4:]
+    if len(tokens) < 9 or tokens[:2] != ["$JS", "ACK"]:
+        raise BlazzError(ErrorCode.INTERNAL, "not a JetStream delivery")
+    return Position(
+        stream_seq=int(tokens[5]),
+        consumer_seq=int(tokens[6]),
+        pending=int(tokens[8]),
+        delivered=int(tokens[4]),
+    )
+
+
+def gap_before(wanted_seq: int, first_seq: int, last_seq: int) -> Gap | None:
+    """What a reader that wants `wanted_seq` next can no longer get, given the stream's ends."""
+    if wanted_seq < first_seq:
+        return Gap(wanted_seq, first_seq - 1)
+    if wanted_seq > last_seq + 1:
+        return Gap(wanted_seq, last_seq)
+    return None
+
+
+async def read_ordered(
+    jetstream: JetStream,
+    stream: str,
+    subject: str,
+    *,
+    start_seq: int = NEW,
+    headers_only: bool = False,
+) -> AsyncGenerator[StoredMessage | Gap, None]:
+    """Every message on `subject` in order, for ever; each exactly once.
+
+    `start_seq` is the first sequence wanted (`Last-Event-ID` + 1), or `NEW`. Survives outages by
+    itself. Raises `not_found` if the stream is gone and `forbidden`; close it with `aclosing`.
+    """
+    state = (await jetstream.stream_info(stream)).state
+    next_seq = state.last_seq + 1 if start_seq == NEW else start_seq
+    while True:
+        try:
+            state = (await jetstream.stream_info(stream)).state
+            gap = gap_before(next_seq, state.first_seq, state.last_seq)
+            if gap is not None:
+                yield gap
+                next_seq = gap.to_seq + 1
+            config = {
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": next_seq,
+                "filter_subject": subject,
+                "headers_only": headers_only,
+            }
+            async with aclosing(run_consumer(jetstream, stream, config)) as deliveries:
+                async for delivery in deliveries:
+                    message = delivery.message
+                    if message is not None and message.seq >= next_seq:
+                        next_seq = message.seq + 1
+                        yield message
+        except BlazzError as error:
+            await pause_unless_final(jetstream, error)
+
+
+async def read_last_per_subject(
+    jetstream: JetStream, stream: str, subject: str, *, headers_only: bool = False
+) -> AsyncGenerator[StoredMessage, None]:
+    """The last message of every subject under `subject`, once; raises on an outage half-way."""
+    config = {
+        "deliver_policy": "last_per_subject",
+        "filter_subject": subject,
+        "headers_only": headers_only,
+    }
+    async with aclosing(run_consumer(jetstream, stream, config)) as deliveries:
+        async for delivery in deliveries:
+            if delivery.message is not None:
+                yield delivery.message
+            if delivery.pending == 0:
+                return
+    raise BlazzError(ErrorCode.NATS_UNAVAILABLE, "the listing was interrupted")
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A step of an ordered consumer: a message, or (first of all) only how many are `pending`."""
+
+    message: StoredMessage | None
+    pending: int
+
+
+async def run_consumer(
+    jetstream: JetStream, stream: str, config: dict[str, Any]
+) -> AsyncGenerator[Delivery, None]:
+    """One ordered consumer's messages until something is doubtful: then it ends or raises.
+
+    The first delivery carries no message, only `pending`: what there was when it was made.
+    """
+    name = f"ord-{secrets.token_hex(8)}"
+    info = await jetstream.create_consumer(stream, name, ordered_config(config))
+    try:
+        yield Delivery(None, info.num_pending)
+        expected = 1
+        while True:
+            pull = jetstream.fetch(
+                stream,
+                name,
+                batch=_BATCH,
+                expires_s=jetstream.bus.settings.profile.fetch_timeout_s,
+            )
+            async with aclosing(pull) as messages:
+                async for raw in messages:
+                    position = position_of(raw.reply)
+                    if position.consumer_seq != expected:
+                        # One was dropped on the way: the next consumer starts behind the last.
+                        log.info("stream.delivery_gap", stream=stream)
+                        return
+                    expected += 1
+                    yield Delivery(stored(raw, position), position.pending)
+    finally:
+        if jetstream.bus.connected:
+            await _forget(jetstream, stream, name)
+
+
+def ordered_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A consumer that keeps no state worth keeping: in memory, unreplicated, unacknowledged."""
+    return {
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "replay_policy": "instant",
+        "inactive_threshold": int(_INACTIVE_S * 1e9),
+        **config,
+    }
+
+
+def stored(raw: BusMessage, position: Position) -> StoredMessage:
+    """A delivered message as a stored one."""
+    return StoredMessage(raw.subject, position.stream_seq, raw.data, dict(raw.headers))
+
+
+async def pause_unless_final(jetstream: JetStream, error: BlazzError) -> None:
+    """After an error of a reader that resumes: wait a jittered moment, or raise what no waiting
+    mends (no such stream, not permitted). A consumer that vanished with its server is re-made."""
+    if error.code is ErrorCode.FORBIDDEN or (
+        error.code is ErrorCode.NOT_FOUND and getattr(error, "err_code", 0) == 10059
+    ):
+        raise error
+    if error.code not in (ErrorCode.NATS_UNAVAILABLE, ErrorCode.TIMEOUT, ErrorCode.NOT_FOUND):
+        raise error
+    profile = jetstream.bus.settings.profile
+    try:
+        await jetstream.bus.wait_connected(profile.jetstream_timeout_s)
+    except BlazzError as away:
+        log.debug("stream.waiting_for_bus", code=away.code)
+    await asyncio.sleep(random.uniform(0.1, 1.0) * profile.resync_jitter_s)
+
+
+async def _forget(jetstream: JetStream, stream: str, name: str) -> None:
+    try:
+        await jetstream.delete_consumer(stream, name)
+    except BlazzError as error:
+        # It goes by itself after its inactive threshold.
+        log.debug("stream.consumer_left", stream=stream, code=error.code)
