@@ -1,8 +1,8 @@
 """The session's life: ONE table, `(state, event) → (state, effects)`.
 
 Everything that moves a session from one state to another stands in `TRANSITIONS`. `step` is pure
-and total: an unlisted pair raises `IllegalTransitionError` and changes nothing. The runner carries the
-effects out and feeds what happens back as events; nothing else assigns a state.
+and total: an unlisted pair raises `IllegalTransitionError` and changes nothing. The runner carries
+the effects out and feeds what happens back as events; nothing else assigns a state.
 
 `online` is entered by one event alone, `probe_ok`: a probe through the engine that succeeded.
 The diagram in the docs is drawn from this table (`python -m swarm_node.core.session_diagram`).

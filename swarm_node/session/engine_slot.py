@@ -1,0 +1,95 @@
+"""The engine slot: one launched engine from its launch to its end.
+
+Owns the launch (through the start gate), the reader of its events, and the two ways to end it:
+`stop` asks and falls back to killing, `kill` doesn't ask. Never decides why or when.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from schemas import log_keys
+from schemas.errors import BlazzError, ErrorCode
+from swarm_node.engines.contract import Engine, EngineEvent, EngineFailed
+from swarm_node.session.start_gate import StartGate
+from swarm_node.session.timings import SessionTimings
+
+log = structlog.get_logger()
+
+OnEvent = Callable[["EngineSlot", EngineEvent], Awaitable[None]]
+
+
+class EngineSlot:
+    """One engine's life. `drive` runs as a task; `stop` or `kill` ends it, once."""
+
+    def __init__(
+        self, engine: Engine, *, gate: StartGate, timings: SessionTimings, on_event: OnEvent
+    ) -> None:
+        self.engine = engine
+        self.ending = False
+        """Set before the end begins: what the engine says of its state no longer matters."""
+        self.driver: asyncio.Task[None] | None = None
+        self._gate = gate
+        self._timings = timings
+        self._on_event = on_event
+        self._launched = False
+
+    async def drive(self) -> None:
+        """Launch and read until the end. Trouble is reported as `EngineFailed`, never raised."""
+        try:
+            async with self._gate.turn(), asyncio.timeout(self._timings.launch_max_s):
+                await self.engine.start()
+            self._launched = True
+            async for event in self.engine.events():
+                await self._on_event(self, event)
+            trouble = EngineFailed(ErrorCode.BROWSER_CRASHED, "the engine ended by itself")
+        except BlazzError as error:
+            trouble = EngineFailed(error.code, error.detail)
+        except TimeoutError:
+            trouble = EngineFailed(ErrorCode.BROWSER_START_FAILED, "the launch took too long")
+        except Exception:
+            log.exception("engine.driver_failed")
+            trouble = EngineFailed(ErrorCode.INTERNAL, "the engine's driver failed")
+        if not self.ending:
+            await self._on_event(self, trouble)
+
+    async def stop(self) -> None:
+        """End it cleanly; what it still had to report is read out. Bounded; kills if it must."""
+        self.ending = True
+        if not self._launched:
+            await self._end_driver()
+        try:
+            async with asyncio.timeout(self._timings.stop_max_s):
+                await self.engine.stop()
+        except (BlazzError, TimeoutError) as error:
+            code = error.code if isinstance(error, BlazzError) else ErrorCode.TIMEOUT
+            log.warning("engine.stop_failed", **{log_keys.CODE: code})
+            await self.kill()
+            return
+        except Exception:
+            log.exception("engine.stop_failed")
+            await self.kill()
+            return
+        if self.driver is not None:
+            await asyncio.wait({self.driver}, timeout=self._timings.drain_max_s)
+        await self._end_driver()
+
+    async def kill(self) -> None:
+        """End it at once. Bounded; never raises."""
+        self.ending = True
+        await self._end_driver()
+        try:
+            async with asyncio.timeout(self._timings.kill_max_s):
+                await self.engine.kill()
+        except TimeoutError:
+            log.exception("engine.kill_timed_out")
+        except Exception:
+            log.exception("engine.kill_failed")
+
+    async def _end_driver(self) -> None:
+        driver = self.driver
+        if driver is None or driver is asyncio.current_task():
+            return
+        driver.cancel()
+        await asyncio.wait({driver}, timeout=self._timings.kill_max_s)

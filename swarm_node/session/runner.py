@@ -1,0 +1,424 @@
+"""The runner: one session's owner on this node.
+
+Owns the session's state (through the table, nowhere else), its engine and the order of what
+happens to it: commands, engine events, probe results and timers all pass through one mailbox, so
+nothing races. Each step carries out the table's effects: those that end an engine before the new
+state is told to anybody, those that start one after it. Never talks to the bus or a browser, and
+never takes a fenced session up again by itself.
+
+Calls that only go through to the engine (send, codes, media) are in `calls.py`.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from schemas import events, log_keys
+from schemas.commands import SessionAnswer
+from schemas.errors import BlazzError, ErrorCode
+from schemas.records import SessionLoad, SessionObserved
+from schemas.states import SessionState
+from schemas.transport.background import Background
+from swarm_node.core import backoff
+from swarm_node.core.session_table import Effect, Event, IllegalTransitionError, step
+from swarm_node.engines import contract
+from swarm_node.engines.contract import Engine, EngineEvent, Identity
+from swarm_node.session.engine_slot import EngineSlot
+from swarm_node.session.event_data import StateBearing, event_data
+from swarm_node.session.mailbox import Mailbox, Order, Probed, RelaunchDue, Saw, Verb
+from swarm_node.session.outbox import Outbox
+from swarm_node.session.prober import Prober
+from swarm_node.session.start_gate import StartGate
+from swarm_node.session.timings import SessionTimings
+
+log = structlog.get_logger()
+
+_LINKED = (SessionState.SYNCING, SessionState.ONLINE, SessionState.DEGRADED)
+
+
+class RunnerIdentity(msgspec.Struct, frozen=True):
+    """Who this runner works for."""
+
+    session_id: str
+    tenant_id: str
+    epoch: int
+    node_id: str
+    incarnation: str
+
+
+class CodeOnShow(msgspec.Struct, frozen=True):
+    """The QR on show; `ends_at_s` is monotonic."""
+
+    shown: contract.QrShown
+    ends_at_s: float
+
+
+Observe = Callable[[SessionObserved], None]
+OnTransition = Callable[[SessionState, SessionState, str | None], None]
+
+
+class SessionRunner:
+    """One session. `run` is its life; the other methods may be called while it runs."""
+
+    def __init__(
+        self,
+        who: RunnerIdentity,
+        *,
+        make_engine: Callable[[], Engine],
+        outbox: Outbox,
+        gate: StartGate,
+        timings: SessionTimings,
+        observe: Observe,
+        on_transition: OnTransition,
+    ) -> None:
+        self.who = who
+        self.timings = timings
+        self.state = SessionState.PENDING
+        self.reason: str | None = None
+        self.since = time.time()
+        self.identity: Identity | None = None
+        self.code: CodeOnShow | None = None
+        self.code_changed = asyncio.Condition()
+        self._make_engine = make_engine
+        self._outbox = outbox
+        self._gate = gate
+        self._observe = observe
+        self._on_transition = on_transition
+        self._mailbox = Mailbox(timings.mailbox_max)
+        self._slot: EngineSlot | None = None
+        self._failures = backoff.Failures()
+        self._tasks = Background()
+        self._prober = Prober(self)
+        self._log = log.bind(
+            **{
+                log_keys.TENANT: who.tenant_id,
+                log_keys.SESSION: who.session_id,
+                log_keys.NODE: who.node_id,
+                log_keys.EPOCH: who.epoch,
+            }
+        )
+
+    # What others may see and ask ---------------------------------------------------------------
+
+    @property
+    def slot(self) -> EngineSlot | None:
+        """The last engine launched, running or not."""
+        return self._slot
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that runs now, if any."""
+        return None if self._slot is None or self._slot.ending else self._slot.engine
+
+    @property
+    def linked(self) -> bool:
+        """Whether an account stands behind the running engine."""
+        return self.state in _LINKED
+
+    def answer(self) -> SessionAnswer:
+        """Where the session stands."""
+        return SessionAnswer(
+            session_id=self.who.session_id,
+            epoch=self.who.epoch,
+            state=self.state,
+            reason=self.reason,
+        )
+
+    def load(self) -> SessionLoad:
+        """Its line in a heartbeat."""
+        return SessionLoad(
+            session_id=self.who.session_id,
+            tenant_id=self.who.tenant_id,
+            epoch=self.who.epoch,
+            state=self.state,
+            since=self.since,
+        )
+
+    async def order(self, verb: Verb) -> SessionAnswer:
+        """Have the session started, stopped, restarted or logged out, after what was asked before.
+
+        Answers once the state is reached (`start`: `starting`). Raises `shutting_down` when the
+        runner ends first, or what the engine raised.
+        """
+        return await self._mailbox.order(verb)
+
+    async def fence(self) -> SessionAnswer:
+        """The node lost its lease: the engine dies now, whatever else is going on."""
+        if self._slot is not None:
+            await self._slot.kill()
+        return await self._mailbox.order(Verb.FENCE)
+
+    async def probed(self, result: Probed) -> None:
+        """The prober's result."""
+        await self._mailbox.put(result)
+
+    # Its life ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the session until cancelled; ends the engine (bounded) and publishes what is left.
+
+        A stop of the node orders `Verb.STOP` first; cancelling alone is the abrupt way.
+        """
+        try:
+            async with self._tasks:
+                self._tasks.start(self._outbox.run(), name="outbox")
+                self._tasks.start(self._prober.run(), name="prober")
+                try:
+                    while True:
+                        await self._take(await self._mailbox.next())
+                finally:
+                    self._mailbox.close()
+                    if self._slot is not None:
+                        await self._slot.kill()
+        finally:
+            self._mailbox.close()
+
+    async def finish(self) -> None:
+        """Publish what waits (bounded), before the runner is cancelled."""
+        await self._outbox.drain(self.timings.drain_max_s)
+
+    async def _take(self, item: Order | Saw | Probed | RelaunchDue) -> None:
+        match item:
+            case Order():
+                await self._obey(item)
+            case Saw(slot=slot, event=event):
+                if slot is self._slot and not slot.ending:
+                    await self._saw(event)
+            case Probed(slot=slot):
+                if slot is self._slot and not slot.ending and self.linked:
+                    await self._judge(item)
+            case RelaunchDue(slot=slot):
+                if slot is self._slot and self.state is SessionState.STARTING:
+                    self._launch()
+
+    # Orders ----------------------------------------------------------------------------------
+
+    async def _obey(self, order: Order) -> None:
+        try:
+            await self._carry_out(order.verb)
+        except BlazzError as error:
+            order.refuse(error)
+        except IllegalTransitionError as error:
+            order.refuse(BlazzError(ErrorCode.ILLEGAL_TRANSITION, str(error)))
+        except Exception:
+            log.exception("session.order_failed", verb=order.verb)
+            order.refuse(BlazzError(ErrorCode.INTERNAL))
+        else:
+            order.fulfil(self.answer())
+
+    async def _carry_out(self, verb: Verb) -> None:
+        running = self.state.holds_engine
+        match verb:
+            case Verb.START if not running:
+                await self._start()
+            case Verb.STOP:
+                await self._step(Event.STOP)
+            case Verb.RESTART:
+                if running:
+                    await self._step(Event.STOP, reason="restart")
+                await self._start()
+            case Verb.LOGOUT:
+                await self._log_out()
+            case Verb.FENCE if running:
+                await self._step(Event.LEASE_LOST, reason=ErrorCode.LEASE_LOST)
+            case _:
+                pass
+
+    async def _start(self) -> None:
+        # By somebody's word: what went wrong before is forgiven.
+        self._failures = backoff.Failures()
+        await self._step(Event.START)
+
+    async def _log_out(self) -> None:
+        if self.state is SessionState.LOGGED_OUT:
+            return
+        engine = self.engine
+        if engine is None:
+            raise BlazzError(ErrorCode.SESSION_NOT_RUNNING, f"the session is {self.state}")
+        if self.linked:
+            try:
+                async with asyncio.timeout(self.timings.call_max_s):
+                    await engine.logout()
+            except TimeoutError:
+                raise BlazzError(ErrorCode.PAGE_TIMEOUT, "the logout got no answer") from None
+        await self._step(Event.LOGGED_OUT, reason="logout")
+
+    # What the engine reports -------------------------------------------------------------------
+
+    async def _on_engine_event(self, slot: EngineSlot, event: EngineEvent) -> None:
+        """Runs in the driver's task: plain events go straight to the outbox, which may wait."""
+        if not isinstance(event, StateBearing):
+            await self._outbox.put(event_data(event))
+        elif not slot.ending:
+            await self._mailbox.put(Saw(slot, event))
+
+    async def _saw(self, event: StateBearing) -> None:
+        match event:
+            case contract.QrShown():
+                self.identity = None
+                await self._step(Event.QR_SHOWN)
+                if self.state is SessionState.PAIRING:
+                    await self._show(event)
+            case contract.QrExpired():
+                await self._hide_code()
+                self._outbox.put_now(events.SessionQrIdle())
+            case contract.PasskeyAsked():
+                await self._step(Event.PASSKEY_ASKED)
+            case contract.Linked(identity=identity):
+                # Reported from `starting` it was restored from the profile, which is no news.
+                news = self.state.needs_link
+                self.identity = identity
+                await self._step(Event.LINKED)
+                if news:
+                    self._outbox.put_now(
+                        events.SessionLinked(
+                            phone=identity.phone, lid=identity.lid, name=identity.name
+                        )
+                    )
+            case contract.ConnectionChanged():
+                await self._step(Event.CONNECTION_CHANGED)
+            case contract.Replaced():
+                await self._step(Event.REPLACED, reason=ErrorCode.STREAM_REPLACED)
+            case contract.LoggedOut(reason=reason):
+                await self._step(Event.LOGGED_OUT, reason=reason)
+            case contract.EngineFailed(code=code, detail=detail):
+                self._log.warning("engine.failed", **{log_keys.CODE: code, log_keys.DETAIL: detail})
+                await self._failed(code)
+
+    async def _judge(self, result: Probed) -> None:
+        if result.error is None:
+            ok = result.probe is not None and result.probe.online
+            reason = None if ok or result.probe is None else (result.probe.detail or "not_online")
+            await self._step(Event.PROBE_OK if ok else Event.PROBE_FAILED, reason=reason)
+        elif result.unanswered >= self.timings.probes_unanswered_max:
+            await self._failed(result.error)
+        else:
+            await self._step(Event.PROBE_FAILED, reason=result.error)
+
+    async def _failed(self, code: str) -> None:
+        now_s = time.monotonic()
+        self._failures = backoff.failed(self.timings.backoff, self._failures, now_s)
+        over = backoff.gave_up(self.timings.backoff, self._failures)
+        await self._step(Event.ENGINE_GAVE_UP if over else Event.ENGINE_FAILED, reason=code)
+
+    # The table ---------------------------------------------------------------------------------
+
+    async def _step(self, event: Event, *, reason: str | None = None) -> None:
+        """Take one step of the table; an engine event that means nothing now is only noted."""
+        before = self.state
+        try:
+            after, effects = step(before, event)
+        except IllegalTransitionError:
+            if event in (Event.START, Event.STOP, Event.MOVE):
+                raise
+            self._log.info("session.event_ignored", event_name=event, **{log_keys.STATE: before})
+            return
+        # Self-loops are routine, except a relaunch: people want to know why it starts again.
+        news = after is not before or event is Event.ENGINE_FAILED
+        if news:
+            self.state, self.reason, self.since = after, reason, time.time()
+        if after is SessionState.LOGGED_OUT:
+            self.identity = None
+        for effect in effects:
+            await self._end_effect(effect)
+        if news:
+            self._tell(before)
+        for effect in effects:
+            self._start_effect(effect)
+
+    async def _end_effect(self, effect: Effect) -> None:
+        match effect:
+            case Effect.CLEAR_CODES:
+                await self._hide_code()
+            case Effect.STOP_ENGINE if self._slot is not None:
+                await self._slot.stop()
+            case Effect.KILL_ENGINE if self._slot is not None:
+                await self._slot.kill()
+            case Effect.RESET_BACKOFF:
+                self._failures = backoff.succeeded(self._failures)
+            case _:
+                pass
+
+    def _start_effect(self, effect: Effect) -> None:
+        match effect:
+            case Effect.LAUNCH_ENGINE:
+                self._launch()
+            case Effect.RELAUNCH_AFTER_BACKOFF:
+                self._tasks.start(self._relaunch_later(self._slot), name="relaunch")
+            case Effect.PROBE_SOON:
+                self._prober.soon()
+            case _:
+                pass
+
+    def _launch(self) -> None:
+        slot = EngineSlot(
+            self._make_engine(),
+            gate=self._gate,
+            timings=self.timings,
+            on_event=self._on_engine_event,
+        )
+        self._slot = slot
+        slot.driver = self._tasks.start(slot.drive(), name="engine driver")
+        self._tasks.start(self._watch_start(slot), name="start watch")
+
+    async def _relaunch_later(self, slot: EngineSlot | None) -> None:
+        delay_s = backoff.delay_s(self.timings.backoff, self._failures.in_a_row, random.random())
+        self._log.info("session.relaunch_scheduled", delay_s=round(delay_s, 3))
+        await asyncio.sleep(delay_s)
+        await self._mailbox.put(RelaunchDue(slot))
+
+    async def _watch_start(self, slot: EngineSlot) -> None:
+        """The backstop of `starting`: an engine that neither gets ready nor says so has failed."""
+        await asyncio.sleep(self.timings.launch_max_s + self.timings.page_ready_max_s)
+        if slot is self._slot and not slot.ending and self.state is SessionState.STARTING:
+            failed = contract.EngineFailed(ErrorCode.PAGE_NOT_READY, "nothing came of the start")
+            await self._mailbox.put(Saw(slot, failed))
+
+    def _tell(self, before: SessionState) -> None:
+        self._log.info(
+            "session.state_changed",
+            **{
+                log_keys.PREVIOUS: before,
+                log_keys.STATE: self.state,
+                log_keys.REASON: self.reason,
+            },
+        )
+        self._on_transition(before, self.state, self.reason)
+        identity = self.identity
+        self._observe(
+            SessionObserved(
+                session_id=self.who.session_id,
+                tenant_id=self.who.tenant_id,
+                node_id=self.who.node_id,
+                incarnation=self.who.incarnation,
+                epoch=self.who.epoch,
+                state=self.state,
+                since=self.since,
+                reason=self.reason,
+                phone=identity.phone if identity else None,
+                lid=identity.lid if identity else None,
+                push_name=identity.name if identity else None,
+            )
+        )
+        self._outbox.put_now(
+            events.SessionStateChanged(state=self.state, previous=before, reason=self.reason)
+        )
+
+    # The QR on show ----------------------------------------------------------------------------
+
+    async def _show(self, shown: contract.QrShown) -> None:
+        async with self.code_changed:
+            self.code = CodeOnShow(shown, time.monotonic() + shown.expires_in_s)
+            self.code_changed.notify_all()
+        self._outbox.put_now(
+            events.SessionQr(index=shown.index, count=shown.count, expires_in_s=shown.expires_in_s)
+        )
+
+    async def _hide_code(self) -> None:
+        async with self.code_changed:
+            self.code = None
+            self.code_changed.notify_all()
