@@ -6,6 +6,8 @@ set shell := ["sh", "-eu", "-c"]
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
+# One worker a core, but no more Chromiums at once than a large machine still starts in good time.
+parallel := "-n logical --maxprocesses 8 --dist loadgroup"
 code := "schemas swarm_node control_plane tui cli sandbox bench"
 
 # List the recipes.
@@ -33,8 +35,14 @@ bench *args: _run
 # ---- check -----------------------------------------------------------------------------------
 
 # Everything that must hold before a change lands: lint, then every test, in parallel.
-test *args: lint _run
-    @pytest -n auto --dist loadgroup "$@"
+test *args: _dev _run
+    #!/bin/sh
+    # Tests run even when lint fails, so that one run tells everything; either fails the recipe.
+    set -u
+    lint=0
+    just --justfile "{{ justfile() }}" lint || lint=$?
+    pytest {{ parallel }} "$@" || exit $?
+    [ "$lint" = 0 ] || { echo "tests passed, but lint failed: see above" >&2; exit "$lint"; }
 
 # Style, types, the import rules, and generated files that must match their source.
 lint: _dev
@@ -55,11 +63,11 @@ unit *args: _dev
 
 # Tests on a real nats-server, without a browser.
 integration *args: _dev
-    @pytest tests -m "nats and not browser" -n auto --dist loadgroup "$@"
+    @pytest tests -m "nats and not browser" {{ parallel }} "$@"
 
 # Tests in a real Chromium.
 e2e *args: _dev _run
-    @pytest tests -m browser -n auto --dist loadgroup "$@"
+    @pytest tests -m browser {{ parallel }} "$@"
 
 # ---- maintain --------------------------------------------------------------------------------
 
