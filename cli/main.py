@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
 
@@ -27,7 +28,7 @@ _look = Group("Look", sort_key=2)
 app = App(
     name="blazz",
     help="Keeps WhatsApp Web sessions alive on a fleet of machines, behind one HTTP API.",
-    version_flags=["--version"],
+    version=lambda: version("blazz"),
 )
 bench = App(
     name="bench",
