@@ -171,6 +171,7 @@ SAMPLES: list[msgspec.Struct] = [
         metadata={"a": "b"},
         restart_generation=1,
     ),
+    records.SessionNameRecord(session_id=SESSION, tenant_id="acme"),
     records.Assignment(session_id=SESSION, tenant_id="acme", node_id="node-a", epoch=7),
     records.SessionObserved(
         session_id=SESSION,

@@ -1,0 +1,89 @@
+"""The fleet as one reader knows it at one moment: what every pure decision is taken from.
+
+Owns the frozen snapshot and the questions asked of it (is this observation still true? which
+node runs that session?). Never folds, reads or writes: `state/` does.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from schemas.records import Assignment, Heartbeat, NodeRecord, SessionObserved, SessionRecord
+from schemas.states import EngineKind, NodeState
+
+
+class NodeSnapshot(msgspec.Struct, frozen=True):
+    """A node: its own record, its last pulse, and what this reader concludes from silence.
+
+    `heartbeat` is None until this incarnation was heard once. `age_s` is the pulse's age by the
+    reader's monotonic clock. `reserved` counts the places given away, running or not.
+    """
+
+    record: NodeRecord
+    state: NodeState
+    reserved: int = 0
+    heartbeat: Heartbeat | None = None
+    age_s: float | None = None
+
+    @property
+    def sessions_max(self) -> int:
+        """How many sessions it takes, by its latest word."""
+        return self.heartbeat.sessions_max if self.heartbeat else self.record.sessions_max
+
+    @property
+    def free(self) -> int:
+        """Places left; never below 0, though a node may lower its limit."""
+        return max(0, self.sessions_max - self.reserved)
+
+
+class FleetSnapshot(msgspec.Struct, frozen=True):
+    """Everything a decision may look at. Keyed by node id or session id.
+
+    `observed` holds what a session's assigned node last wrote; ask `current`, not the mapping,
+    whether that is still worth anything.
+    """
+
+    nodes: Mapping[str, NodeSnapshot]
+    sessions: Mapping[str, SessionRecord]
+    assignments: Mapping[str, Assignment]
+    observed: Mapping[str, SessionObserved]
+
+    def current(self, session_id: str) -> SessionObserved | None:
+        """The observation of this very assignment by this very run of its node, or None.
+
+        An older epoch is another placement's word; an older incarnation belongs to a process that
+        is gone, and with it every engine it ran.
+        """
+        return current(
+            self.assignments.get(session_id), self.observed.get(session_id), self.nodes.get
+        )
+
+
+EMPTY = FleetSnapshot(nodes={}, sessions={}, assignments={}, observed={})
+
+
+def current(
+    assignment: Assignment | None,
+    observed: SessionObserved | None,
+    node_of: Callable[[str], NodeSnapshot | None],
+) -> SessionObserved | None:
+    """See `FleetSnapshot.current`; works on parts, so that a view of one session needs no copy."""
+    if assignment is None or observed is None:
+        return None
+    node = node_of(assignment.node_id)
+    if (
+        node is None
+        or observed.node_id != assignment.node_id
+        or observed.epoch != assignment.epoch
+        or observed.incarnation != node.record.incarnation
+    ):
+        return None
+    return observed
+
+
+ENGINE_MEMORY_BYTES: Mapping[EngineKind, int] = {
+    # A linked WhatsApp Web page in its own browser: about 250 to 300 MB of PSS.
+    EngineKind.CHROMIUM: 300 * 1024 * 1024,
+    EngineKind.LOOPBACK: 1024 * 1024,
+}
+"""What a session of each engine will take of its node's memory."""

@@ -1,0 +1,67 @@
+"""Recipients: what a customer may write for "to", read into a chat id.
+
+Owns the reading of phone numbers and JIDs. Never asks WhatsApp whether a number is there, and
+never repeats the number in an error.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+import phonenumbers
+
+from schemas.errors import BlazzError, ErrorCode
+from schemas.ids import ChatId
+
+_PHONE_JID: Final = re.compile(r"([1-9][0-9]{6,14})@(?:c\.us|s\.whatsapp\.net)", re.ASCII)
+
+
+def chat_id_of(to: str, *, region: str | None = None) -> ChatId:
+    """Read `+62 812…`, `0812…` (with the tenant's `region`, such as `ID`), or a JID.
+
+    Raises `recipient_invalid`.
+    """
+    text = to.strip()
+    if "@" in text:
+        return _jid(text)
+    return f"{phone_digits(text, region=region)}@c.us"
+
+
+def phone_digits(text: str, *, region: str | None = None) -> str:
+    """Read a phone number into E.164 digits without +. Raises `recipient_invalid`.
+
+    Digits alone that begin with a country's code (`62812…`) are taken as international when no
+    region makes them a national number.
+    """
+    stripped = text.strip()
+    international = stripped.startswith("+")
+    candidates = [stripped]
+    if not international and not stripped.startswith("0"):
+        candidates.append("+" + stripped)
+    elif stripped.startswith("00"):
+        candidates = ["+" + stripped[2:]]
+    for candidate in candidates:
+        if not candidate.startswith("+") and region is None:
+            continue
+        try:
+            number = phonenumbers.parse(candidate, region)
+        except phonenumbers.NumberParseException:
+            continue
+        if phonenumbers.is_possible_number(number) and not number.extension:
+            digits = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+            if phonenumbers.is_valid_number(number) or candidate.startswith("+"):
+                return digits
+    hint = "" if region is not None or international else "; write it with + and the country code"
+    raise BlazzError(ErrorCode.RECIPIENT_INVALID, f"the phone number cannot be read{hint}")
+
+
+def _jid(text: str) -> ChatId:
+    phone = _PHONE_JID.fullmatch(text)
+    if phone is not None:
+        return f"{phone.group(1)}@c.us"
+    try:
+        return msgspec.convert(text, ChatId)
+    except msgspec.ValidationError:
+        raise BlazzError(
+            ErrorCode.RECIPIENT_INVALID, "the chat id is not of a known form"
+        ) from None
