@@ -59,15 +59,16 @@ fmt: _dev
 
 # Tests without servers or browsers: seconds.
 unit *args: _dev
-    @pytest tests/unit tests/property tests/contract -m "not browser and not nats" "$@"
+    @./justw --provide wa-js
+    @pytest --ignore=tests/integration --ignore=tests/e2e -m "not browser and not nats" "$@"
 
 # Tests on a real nats-server, without a browser.
 integration *args: _dev
-    @pytest tests -m "nats and not browser" {{ parallel }} "$@"
+    @pytest -m "nats and not browser" {{ parallel }} "$@"
 
 # Tests in a real Chromium.
 e2e *args: _dev _run
-    @pytest tests -m browser {{ parallel }} "$@"
+    @pytest -m browser {{ parallel }} "$@"
 
 # ---- maintain --------------------------------------------------------------------------------
 

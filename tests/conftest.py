@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
 BROWSER_TIMEOUT_S = 180
 GONE_WITHIN_S = 5.0
+# A test's layer is its directory; contract suites that also run on real parts mark themselves.
+MARK_OF_LAYER = {"integration": "nats", "e2e": "browser"}
 _MARK = "PYTEST_PROCESS_MARK"
 # Python's own helper, which ends with the interpreter.
 _OURS_TO_KEEP = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
@@ -21,11 +24,14 @@ _OURS_TO_KEEP = ("multiprocessing.resource_tracker", "multiprocessing.forkserver
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests may take longer, and those of one module share one xdist worker.
+    """Mark tests by layer; let browser tests take longer and share an xdist worker by module.
 
     Sharing means that a module's browser fixtures start once, not once a worker.
     """
     for item in items:
+        layer = MARK_OF_LAYER.get(item.path.relative_to(Path(__file__).parent).parts[0])
+        if layer is not None:
+            item.add_marker(layer)
         if item.get_closest_marker("browser") is None:
             continue
         if item.get_closest_marker("timeout") is None:
