@@ -30,7 +30,7 @@ class JetStreamError(BlazzError):
         self.err_code = err_code
 
 
-class Conflict(BlazzError):  # noqa: N818 - a normal refusal, not a fault
+class Conflict(BlazzError):
     """A compare-and-set was refused: someone wrote first. Normal: read again, decide again."""
 
     def __init__(self, detail: str = "") -> None:

@@ -293,7 +293,7 @@ class Answers:
         self._waiting.pop(self._token, None)
 
 
-class NoResponders(BlazzError):  # noqa: N818 - the fact, as NATS names it
+class NoResponders(BlazzError):
     """The bus works, but nobody serves `subject`: surely not received (a node that is away?)."""
 
     def __init__(self, subject: str) -> None:

@@ -1,0 +1,1 @@
+"""The embedded nats-server: a supervised child process, for one machine and for tests."""
