@@ -57,10 +57,15 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether `put` would wait now."""
+        return len(self._waiting) >= self._waiting_max
+
     async def put(self, data: EventData) -> None:
         """Add an event as of now; waits while the outbox is full."""
         event = self._event(data)
-        while len(self._waiting) >= self._waiting_max:
+        while self.full:
             self._room.clear()
             await self._room.wait()
         self._waiting.append(event)

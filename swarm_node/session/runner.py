@@ -294,7 +294,8 @@ class SessionRunner:
             ok = result.probe is not None and result.probe.online
             reason = None if ok or result.probe is None else (result.probe.detail or "not_online")
             await self._step(Event.PROBE_OK if ok else Event.PROBE_FAILED, reason=reason)
-        elif result.unanswered >= self.timings.probes_unanswered_max:
+        elif result.unanswered >= self.timings.probes_unanswered_max and not self._outbox.full:
+            # With a full outbox the engine waits for us: it does not hang by itself.
             await self._failed(result.error)
         else:
             await self._step(Event.PROBE_FAILED, reason=result.error)

@@ -1,0 +1,49 @@
+"""The event pipe: what an engine saw, on its way to its one reader.
+
+Owns the bound and the end: writers wait when it is full, and after `close` the reader gets what is
+left and then the end. Never drops an event.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from swarm_node.engines.contract import EngineEvent
+
+
+class EventPipe:
+    """A bounded pipe. `put` waits for room; `events` ends after `close`."""
+
+    def __init__(self, waiting_max: int = 256) -> None:
+        self._waiting_max = waiting_max
+        self._waiting: deque[EngineEvent] = deque()
+        self._some = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closed = False
+
+    async def put(self, event: EngineEvent) -> None:
+        """Add an event; waits while the pipe is full. A closed pipe takes nothing."""
+        while len(self._waiting) >= self._waiting_max and not self._closed:
+            self._room.clear()
+            await self._room.wait()
+        if not self._closed:
+            self._waiting.append(event)
+            self._some.set()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._closed = True
+        self._some.set()
+        self._room.set()
+
+    async def events(self) -> AsyncIterator[EngineEvent]:
+        """Every event in order, until the pipe is closed and empty. One reader."""
+        while True:
+            while self._waiting:
+                event = self._waiting.popleft()
+                self._room.set()
+                yield event
+            if self._closed:
+                return
+            self._some.clear()
+            await self._some.wait()

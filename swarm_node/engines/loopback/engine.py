@@ -1,0 +1,369 @@
+"""The loopback engine: a linked device without a browser, for tests, demos and load.
+
+Owns one device's behaviour behind the engine contract: it speaks to the sandbox's switch itself.
+Keys and messages are in its profile directory and survive it. Never decides a session's state and
+never takes a device over from another client.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+import structlog
+
+from schemas import switch_wire as wire
+from schemas.errors import BlazzError, ErrorCode
+from schemas.messages import Media
+from schemas.states import Ack, EngineKind
+from swarm_node.engines import contract
+from swarm_node.engines.contract import EngineSpec, SendOutcome, SendRequest
+from swarm_node.engines.event_pipe import EventPipe
+from swarm_node.engines.loopback import translate
+from swarm_node.engines.loopback.link import SwitchLink
+from swarm_node.engines.loopback.settings import LoopbackSettings
+from swarm_node.engines.loopback.store import LinkedDevice, ProfileStore
+
+log = structlog.get_logger()
+
+_QUEUED = (
+    wire.MessageIn,
+    wire.Ack,
+    wire.ReadElsewhere,
+    wire.Reaction,
+    wire.Edited,
+    wire.Deleted,
+    wire.ChatAdded,
+)
+_GONE_FOR_GOOD = ("unlinked", "stale_state", "unknown_device")
+
+
+class LoopbackEngine:
+    """An `Engine` over the switch's wire."""
+
+    def __init__(self, spec: EngineSpec, settings: LoopbackSettings) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._faults = settings.faults
+        self._replies_to_lose = settings.faults.replies_lost
+        self._probes_to_lose = settings.faults.probes_lost
+        self._pipe = EventPipe()
+        self._store: ProfileStore | None = None
+        self._link: SwitchLink | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._unlinked = asyncio.Event()
+        self._welcomed = False
+        self._synced = False
+        self._conflict = False
+
+    @property
+    def capabilities(self) -> contract.Capabilities:
+        """What it can do."""
+        return contract.Capabilities(kind=EngineKind.LOOPBACK)
+
+    # Its life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the profile and begin to dial."""
+        if not self._settings.link_url:
+            raise BlazzError(ErrorCode.CONFIG_INVALID, "loopback.link_url is not set")
+        await asyncio.sleep(self._faults.start_delay_s)
+        if self._faults.start_fails:
+            raise BlazzError(ErrorCode.BROWSER_START_FAILED, "a fault was asked for")
+        self._store = ProfileStore(self._spec.profile_dir)
+        self._link = SwitchLink(
+            self._settings,
+            self._store,
+            instance=secrets.token_hex(8),
+            on_frame=self._on_frame,
+            on_down=self._on_down,
+        )
+        # Owned by this object: `stop` and `kill` cancel it and wait for its end.
+        self._life = asyncio.get_running_loop().create_task(
+            self._live(self._link), name=f"loopback {self._spec.session_id}"
+        )
+
+    async def stop(self) -> None:
+        """End it. What it saw stays readable until the reader has it."""
+        await self._end()
+
+    async def kill(self) -> None:
+        """End it at once; the store is on disk after each change anyway."""
+        await self._end()
+
+    async def _end(self) -> None:
+        life = self._life
+        if life is not None:
+            life.cancel()
+            await asyncio.wait({life})
+        self._pipe.close()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def events(self) -> AsyncIterator[contract.EngineEvent]:
+        """What it sees."""
+        return self._pipe.events()
+
+    async def _live(self, link: SwitchLink) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch_ready(), name="ready watch")
+                if self._faults.crash_after_s:
+                    tasks.create_task(self._crash(), name="crash fault")
+                if not self._faults.never_ready:
+                    if self._device is not None:
+                        await self._say_linked(self._device)
+                    tasks.create_task(link.run(), name="switch link")
+        except ExceptionGroup as group:
+            first = group.exceptions[0]
+            if isinstance(first, BlazzError):
+                await self._pipe.put(contract.EngineFailed(first.code, first.detail))
+            else:
+                log.error("loopback.failed", exc_info=first)
+                await self._pipe.put(contract.EngineFailed(ErrorCode.INTERNAL, "the engine failed"))
+
+    async def _watch_ready(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.ready_timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise BlazzError(ErrorCode.PAGE_NOT_READY, "no code and no link in time") from None
+
+    async def _crash(self) -> None:
+        await asyncio.sleep(self._faults.crash_after_s)
+        raise BlazzError(ErrorCode.BROWSER_CRASHED, "a fault was asked for")
+
+    # Frames in -----------------------------------------------------------------------------------
+
+    async def _on_frame(self, frame: wire.SwitchFrame) -> None:
+        store, link = self._parts()
+        if isinstance(frame, _QUEUED):
+            if store.apply_queued(frame):
+                for event in translate.queued_events(frame, self._spec.session_id):
+                    await self._pipe.put(event)
+            await link.tell(wire.Stored(seq=frame.seq))
+            return
+        match frame:
+            case wire.Qr():
+                await self._show(frame)
+            case wire.QrIdle():
+                await self._pipe.put(contract.QrExpired())
+            case wire.PasskeyRequired():
+                await self._pipe.put(contract.PasskeyAsked())
+            case wire.Paired():
+                store.link(LinkedDevice(frame.device_id, frame.me, frame.lid, frame.pushname))
+                await self._say_linked(store.device)
+            case wire.Welcome():
+                self._welcomed = True
+                await self._pipe.put(contract.ConnectionChanged("welcomed"))
+            case wire.Sync(percent=percent):
+                store.apply_sync(frame)
+                await self._pipe.put(contract.SyncProgress(percent))
+            case wire.SyncDone():
+                self._synced = True
+                await self._pipe.put(contract.ConnectionChanged("in use"))
+            case wire.Notice(kind=kind):
+                await link.tell(wire.NoticeAck(kind=kind))
+            case _:
+                await self._on_end_frame(frame)
+
+    async def _on_end_frame(self, frame: wire.SwitchFrame) -> None:
+        match frame:
+            case wire.Conflict():
+                self._conflict = True
+                self._parts()[1].give_up()
+                await self._pipe.put(contract.Replaced())
+            case wire.Unlinked(reason=reason):
+                await self._forget(reason)
+            case wire.Refused(reason=reason) if reason in _GONE_FOR_GOOD:
+                await self._forget(reason)
+            case wire.Refused(reason=reason):
+                raise BlazzError(ErrorCode.PAGE_ERROR, f"the switch refused the login: {reason}")
+            case _:
+                log.debug("loopback.frame_ignored", kind=type(frame).__name__)
+
+    async def _show(self, frame: wire.Qr) -> None:
+        self._ready.set()
+        keys = ",".join(secrets.token_urlsafe(32) for _ in range(3))
+        await self._pipe.put(
+            contract.QrShown(
+                value=f"{frame.ref},{keys}",
+                index=frame.index + 1,
+                count=frame.count,
+                expires_in_s=frame.ttl_ms / 1000,
+            )
+        )
+
+    async def _say_linked(self, device: LinkedDevice | None) -> None:
+        self._ready.set()
+        if device is not None:
+            await self._pipe.put(contract.Linked(translate.identity(device)))
+
+    async def _forget(self, reason: str) -> None:
+        store, link = self._parts()
+        link.give_up()
+        store.unlink()
+        self._welcomed = self._synced = False
+        self._unlinked.set()
+        await self._pipe.put(contract.LoggedOut(reason))
+
+    async def _on_down(self) -> None:
+        self._welcomed = self._synced = False
+        await self._pipe.put(contract.ConnectionChanged("the line broke"))
+
+    # Calls --------------------------------------------------------------------------------
+
+    async def probe(self) -> contract.Probe:
+        """Look at the link and ask the switch something."""
+        if self._probes_to_lose:
+            self._probes_to_lose = max(-1, self._probes_to_lose - 1)
+            raise BlazzError(ErrorCode.PAGE_TIMEOUT, "a fault was asked for")
+        _, link = self._parts()
+        began_s = time.monotonic()
+        if link.connected:
+            try:
+                await link.ask(lambda req: wire.Ping(req=req), wire.Pong)
+            except BlazzError as error:
+                # The line broke under the question; what is left of it says enough.
+                if error.code is not ErrorCode.SESSION_NOT_ONLINE:
+                    raise
+        return contract.Probe(
+            authenticated=self._device is not None,
+            main_loaded=self._synced,
+            stream_main=self._welcomed and not self._conflict,
+            socket_connected=link.connected,
+            round_trip_s=time.monotonic() - began_s,
+            detail="" if link.connected else "no_connection",
+        )
+
+    async def renew_qr(self) -> None:
+        """Ask for a new run of codes."""
+        self._not_linked()
+        await self._parts()[1].tell(wire.RefreshQr())
+
+    async def pairing_code(self, phone: str) -> str:
+        """Ask for a code for the owner of `phone`."""
+        self._not_linked()
+        answer = await self._parts()[1].ask(
+            lambda req: wire.RequestPairingCode(req=req, phone=phone), wire.PairingCode
+        )
+        if not answer.code:
+            raise BlazzError(ErrorCode.PAIRING_CODE_REFUSED, "no such account")
+        return answer.code
+
+    async def send(self, request: SendRequest) -> SendOutcome:
+        """Look the id up in the own store, send unless found, wait until the switch has it."""
+        store, link = self._parts()
+        before = store.sent_before(request.message_id)
+        if before is not None and before.ack >= wire.ACK_SENT:
+            return SendOutcome(before.chat, Ack.from_level(before.ack), found_before=True)
+        kind = translate.message_type(request.content)
+        chat = before.chat if before is not None else await self._chat_of(request.to)
+        media = await self._upload(request)
+        message = wire.Message(
+            id=request.message_id,
+            chat=chat,
+            sender=self._device.me if self._device else "",
+            from_me=True,
+            type=kind,
+            ts=int(time.time()),
+            body=translate.body(request.content),
+            media=media,
+            quoted_id=request.content.reply_to or "",
+            ack=wire.ACK_CLOCK,
+        )
+        # On disk before it is on the wire: after a crash the id is found and sent as the same one.
+        store.keep_sending(message)
+        answer = await link.ask_any(lambda req: _send_frame(req, message))
+        if self._replies_to_lose:
+            self._replies_to_lose -= 1
+            raise BlazzError(ErrorCode.PAGE_TIMEOUT, "a fault was asked for")
+        if isinstance(answer, wire.SendFailed):
+            raise translate.failure(answer.reason)
+        if not isinstance(answer, wire.Sent):
+            raise BlazzError(ErrorCode.PAGE_ERROR, "an answer to another question came")
+        self._mark_sent(store, message, answer.ts)
+        return SendOutcome(chat, Ack.SENT, found_before=answer.resend)
+
+    @staticmethod
+    def _mark_sent(store: ProfileStore, message: wire.Message, ts: int) -> None:
+        """A receipt may have come before the answer: an ack never falls."""
+        now = store.message(message.id, message.chat)
+        if now is None or now.ack < wire.ACK_SENT:
+            store.keep_sending(msgspec.structs.replace(message, ack=wire.ACK_SENT, ts=ts))
+
+    async def _chat_of(self, to: str) -> str:
+        store, link = self._parts()
+        if store.chat(to) is not None:
+            return to
+        found = await link.ask(lambda req: wire.QueryChat(req=req, wid=to), wire.ChatFound)
+        if found.chat is None:
+            if to.endswith("@c.us"):
+                raise BlazzError(ErrorCode.RECIPIENT_NOT_ON_WHATSAPP)
+            raise BlazzError(ErrorCode.CHAT_NOT_FOUND)
+        store.keep_chat(found.chat)
+        return found.chat.wid
+
+    async def _upload(self, request: SendRequest) -> wire.MediaRef | None:
+        content = request.content
+        if not isinstance(content, Media):
+            return None
+        if request.media_path is None:
+            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "the media was not fetched")
+        _, link = self._parts()
+        stored = await link.upload(request.media_path, content.media.mimetype)
+        return wire.MediaRef(
+            media_id=stored.media_id,
+            mimetype=content.media.mimetype,
+            size=stored.size,
+            filename=content.media.filename or "",
+        )
+
+    async def download(self, key: contract.MediaKey) -> contract.MediaBytes:
+        """Read a message's media from the switch."""
+        store, link = self._parts()
+        message = store.message(key.message_id, key.chat_id)
+        if message is None or message.media is None:
+            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "no such message with media")
+        data = await link.download(message.media.media_id)
+        return contract.MediaBytes(data, message.media.mimetype)
+
+    async def logout(self) -> None:
+        """Unlink the device at the switch; `LoggedOut` follows."""
+        if self._device is None:
+            raise BlazzError(ErrorCode.SESSION_NOT_ONLINE, "nothing is linked")
+        await self._parts()[1].tell(wire.Logout())
+        try:
+            async with asyncio.timeout(self._settings.answer_timeout_s):
+                await self._unlinked.wait()
+        except TimeoutError:
+            raise BlazzError(ErrorCode.PAGE_TIMEOUT, "the switch gave no answer") from None
+
+    @property
+    def _device(self) -> LinkedDevice | None:
+        return self._store.device if self._store is not None else None
+
+    def _parts(self) -> tuple[ProfileStore, SwitchLink]:
+        if self._store is None or self._link is None:
+            raise BlazzError(ErrorCode.SESSION_NOT_RUNNING, "the engine does not run")
+        return self._store, self._link
+
+    def _not_linked(self) -> None:
+        if self._device is not None:
+            raise BlazzError(ErrorCode.SESSION_ALREADY_LINKED)
+
+
+def _send_frame(req: int, message: wire.Message) -> wire.Send:
+    return wire.Send(
+        req=req,
+        id=message.id,
+        chat=message.chat,
+        type=message.type,
+        body=message.body,
+        media=message.media,
+        quoted_id=message.quoted_id,
+        client_ts=message.ts,
+    )
