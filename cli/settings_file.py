@@ -1,0 +1,90 @@
+"""Settings of a process: a TOML (or JSON) file, overridden by the environment.
+
+Owns the reading, the merging and the errors' words. `BLAZZ_HTTP__PORT=8080` sets `port` in the
+table `http`. An unknown key is refused by name: a typo must not be a silence. Secrets are named by
+file, never written into settings.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from schemas.errors import BlazzError, ErrorCode
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+PREFIX: Final = "BLAZZ_"
+NOT_SETTINGS: Final = frozenset({"BLAZZ_WA_JS", "BLAZZ_CHROMIUM"})
+"""Read where they are used: they say where a tool is, for every command."""
+
+
+def load(kind: type[T], path: Path | None, environ: Mapping[str, str] | None = None) -> T:
+    """Read, merge and check. Raises `config_invalid` with the file, the key and the reason."""
+    tree = _read(path) if path is not None else {}
+    fields = {field.encode_name for field in msgspec.structs.fields(kind)}
+    for name, value in sorted((os.environ if environ is None else environ).items()):
+        keys = name.removeprefix(PREFIX).lower().split("__")
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS and keys[0] in fields:
+            _put(tree, keys, value)
+    source = str(path) if path is not None else "the environment"
+    _refuse_unknown(kind, tree, source)
+    try:
+        return msgspec.convert(tree, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{source}: {error}") from error
+
+
+def write(path: Path, settings: msgspec.Struct) -> Path:
+    """Write settings for a child, readable by us alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BlazzError(
+            ErrorCode.CONFIG_INVALID, f"{path} can't be read: {error.strerror}"
+        ) from error
+    try:
+        tree = msgspec.json.decode(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (msgspec.DecodeError, tomllib.TOMLDecodeError) as error:
+        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{path}: {error}") from error
+    if not isinstance(tree, dict):
+        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{path} is not a table of settings")
+    return tree
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    for key in keys[:-1]:
+        below = tree.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise BlazzError(ErrorCode.CONFIG_INVALID, f"{'.'.join(keys)}: {key} is not a table")
+        tree = below
+    tree[keys[-1]] = value
+
+
+def _refuse_unknown(kind: type[msgspec.Struct], tree: Mapping[str, Any], source: str) -> None:
+    """Walk down into nested structs; msgspec alone would name only the innermost key."""
+    types = {
+        field.encode_name: field.type
+        for field in msgspec.inspect.type_info(kind).fields  # type: ignore[attr-defined]
+    }
+    for key, value in tree.items():
+        if key not in types:
+            known = ", ".join(sorted(types))
+            raise BlazzError(
+                ErrorCode.CONFIG_INVALID, f"{source}: unknown setting `{key}`; there are: {known}"
+            )
+        nested = types[key]
+        options = getattr(nested, "types", (nested,))
+        for option in options:
+            if isinstance(option, msgspec.inspect.StructType) and isinstance(value, Mapping):
+                _refuse_unknown(option.cls, value, f"{source}, {key}")
