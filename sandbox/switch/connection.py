@@ -154,10 +154,9 @@ class Connection:
 
     async def log_in(self) -> None:
         """Become the device's active line: welcome, sync, and what waited."""
-        device = self.device
-        if device is None:
+        device, switch = self.device, self._switch
+        if device is None or switch.devices.get(device.device_id) is not device:
             return
-        switch = self._switch
         account = switch.directory.accounts[device.account]
         switch.devices.attach(device, self)
         self.post(

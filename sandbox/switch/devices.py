@@ -47,6 +47,7 @@ class DeviceRegistry:
         """Forget a device for good and tell its open lines."""
         if self._devices.pop(device.device_id, None) is None:
             return
+        device.active = None
         self._log.write(
             "device.unlinked", account=device.account, device_id=device.device_id, reason=reason
         )

@@ -1,0 +1,183 @@
+// What the switch tells: sync, messages, acks, reactions, edits, deletes.
+//
+// Owns their way into the collections and into IndexedDB, one after the other; a queued frame is
+// confirmed only once it is durable. Never sends anything of the user's.
+"use strict";
+standIn("SandboxInbound", (require) => {
+  const vault = require("SandboxVault");
+  const { link } = require("SandboxLink");
+  const { createWid, MsgKey } = require("SandboxIds");
+  const { hex } = require("SandboxBytes");
+  const session = require("SandboxSession");
+  const models = require("SandboxModels");
+
+  const recordKey = (record) => `${record.chat}/${record.id}`;
+  const chatRecord = (chat) => ({
+    wid: String(chat.id),
+    name: chat.name,
+    unread: chat.unreadCount,
+    ts: chat.t,
+    participants: chat.groupMetadata?.participants.map((one) => String(one.id)) ?? [],
+    phone: models.numbers.get(String(chat.id)) ?? "",
+  });
+  const saveChat = (chat) => ["chats", String(chat.id), chatRecord(chat)];
+
+  const chatOf = async (wid) => {
+    const known = models.chats.get(wid);
+    if (known) return known;
+    const found = await link.request({ t: "query_chat", wid });
+    return models.ensureChat(found.chat ?? { wid });
+  };
+
+  const changeRecord = async (chat, id, change) => {
+    const key = `${chat}/${id}`;
+    const record = await vault.get("messages", key);
+    return record ? [["messages", key, { ...record, ...change }]] : [];
+  };
+
+  const find = (chat, id, fromMe, sender) =>
+    models.messages.get(models.keyFor(chat, id, fromMe, sender));
+
+  // Every queued frame returns the records to keep.
+  const queued = {
+    async message({ message }) {
+      const chat = await chatOf(message.chat);
+      const attributes = models.attributesOf(message, true);
+      if (models.messages.get(attributes.id)) return [];
+      await models.messages.processMultipleMessages(chat.id, [attributes]);
+      if (message.from_me) return [["messages", recordKey(message), message], saveChat(chat)];
+      chat.unreadCount += 1;
+      return [["messages", recordKey(message), message], saveChat(chat)];
+    },
+    async ack({ chat, ids, ack, by, ts }) {
+      const isGroup = createWid(chat).isGroup();
+      const records = [];
+      for (const id of ids) {
+        find(chat, id, true)?.updateAck(ack);
+        records.push(...(await changeRecord(chat, id, { ack })));
+      }
+      const receipt = {
+        ack,
+        ackString: ack === 3 ? "read" : "",
+        from: createWid(chat),
+        externalIds: ids,
+        participant: isGroup ? createWid(by) : undefined,
+        ts,
+      };
+      if (isGroup) callStandIn("WAWebHandleGroupChatReceipt", "handleGroupSimpleReceipt", receipt);
+      else callStandIn("WAWebHandleDirectChatReceipt", "handleChatSimpleReceipt", receipt);
+      return records;
+    },
+    async read_elsewhere({ chat: wid }) {
+      const chat = models.chats.get(wid);
+      if (!chat) return [];
+      chat.unreadCount = 0;
+      return [saveChat(chat)];
+    },
+    async reaction(frame) {
+      const parent = models.keyFor(frame.chat, frame.id, frame.author_is_me, frame.author);
+      const own = frame.sender === String(models.me.wid);
+      const key = new MsgKey({
+        fromMe: own, remote: frame.chat, id: `3A${hex(9)}`,
+        participant: createWid(frame.chat).isGroup() ? frame.sender : undefined,
+      });
+      const reaction = {
+        msgKey: String(key),
+        parentMsgKey: String(parent),
+        orphan: 0,
+        reactionText: frame.emoji,
+        read: false,
+        senderUserJid: frame.sender,
+        t: frame.ts,
+      };
+      callStandIn("WAWebReactionsModelCollection", "addOrUpdateReactionsModelCollection", reaction, true);
+      return [];
+    },
+    async edited(frame) {
+      const message = find(frame.chat, frame.id, frame.from_me, frame.sender);
+      if (message) {
+        if (message.isMedia) message.caption = frame.body;
+        else message.body = frame.body;
+        message.latestEditSenderTimestampMs = frame.ts * 1000;
+        message.latestEditMsgKey = models.keyFor(frame.chat, `3A${hex(9)}`, frame.from_me, frame.sender);
+      }
+      return changeRecord(frame.chat, frame.id, { body: frame.body, edited: true });
+    },
+    async deleted(frame) {
+      const target = models.keyFor(frame.chat, frame.id, frame.from_me, frame.sender);
+      const message = models.messages.get(target);
+      await models.messages.processMultipleMessages(createWid(frame.chat), [
+        {
+          type: "protocol",
+          subtype: "sender_revoke",
+          isNewMsg: true,
+          id: models.keyFor(frame.chat, `3A${hex(9)}`, frame.from_me, frame.sender),
+          protocolMessageKey: target,
+          author: createWid(frame.sender),
+          from: message?.from ?? createWid(frame.chat),
+          to: message?.to ?? models.me.wid,
+          t: frame.ts,
+        },
+      ]);
+      if (message) message.set({ type: "revoked", body: "", caption: "" });
+      return changeRecord(frame.chat, frame.id, { deleted: true, body: "", media: null });
+    },
+    async chat_added({ chat: info }) {
+      return [saveChat(models.ensureChat(info))];
+    },
+  };
+
+  const sync = async ({ chats = [], contacts = [], messages = [] }) => {
+    const records = [];
+    for (const contact of contacts) {
+      models.ensureContact(contact);
+      records.push(["contacts", contact.wid, contact]);
+    }
+    for (const info of chats) records.push(saveChat(models.ensureChat(info)));
+    for (const message of messages) {
+      const chat = models.ensureChat({ wid: message.chat });
+      models.addMessage(chat, models.attributesOf(message, false));
+      records.push(["messages", recordKey(message), message]);
+    }
+    await vault.putAll(records);
+  };
+
+  let storedSeq = 0;
+  const keepQueued = async (frame) => {
+    if (frame.seq > storedSeq) {
+      const records = await queued[frame.t](frame);
+      await vault.putAll([...records, ["state", "stored_seq", frame.seq]]);
+      storedSeq = frame.seq;
+      localStorage.setItem("sandbox-freshness", String(frame.seq));
+    }
+    link.post({ t: "stored", seq: frame.seq });
+  };
+
+  const handle = async (frame) => {
+    if (frame.t in queued) await keepQueued(frame);
+    else if (frame.t === "sync") await sync(frame);
+    else await session.handlers[frame.t]?.(frame);
+    if (frame.t === "unlinked" || frame.t === "refused") storedSeq = 0;
+  };
+
+  // Frames are worked off strictly one after the other.
+  let last = Promise.resolve();
+  link.on("frame", (frame) => {
+    last = last.then(() => handle(frame)).catch((error) => console.error("sandbox:", frame.t, error));
+  });
+
+  const loadKept = async () => {
+    storedSeq = await vault.storedSeq();
+    for (const contact of await vault.all("contacts")) models.ensureContact(contact);
+    for (const chat of await vault.all("chats")) models.ensureChat(chat);
+    const records = await vault.all("messages");
+    records.sort((one, other) => one.ts - other.ts);
+    for (const record of records) {
+      const chat = models.ensureChat({ wid: record.chat });
+      models.addMessage(chat, models.attributesOf(record, false));
+    }
+    return records;
+  };
+
+  return { loadKept, saveChat, recordKey, chatOf };
+});

@@ -1,0 +1,213 @@
+// What the user does: send, edit, react, delete, read.
+//
+// Owns a message's way out: kept in IndexedDB first, sent until the switch answers, with the same
+// id over every reconnect and restart. Never reads what comes in.
+"use strict";
+standIn("SandboxOutbound", (require) => {
+  const vault = require("SandboxVault");
+  const media = require("SandboxMedia");
+  const { link, LineLost } = require("SandboxLink");
+  const { createWid } = require("SandboxIds");
+  const { unixTime } = require("SandboxBytes");
+  const session = require("SandboxSession");
+  const models = require("SandboxModels");
+  const inbound = require("SandboxInbound");
+
+  // Asks the switch until it answers, over any number of lost lines.
+  const ask = async (frame) => {
+    for (;;) {
+      await session.whenActive();
+      try {
+        return await link.request(frame);
+      } catch (error) {
+        if (!(error instanceof LineLost)) throw error;
+        // The line may be lost without having been noticed yet: let its end be handled first.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  };
+
+  const recordOf = (message) => ({
+    id: message.id.id,
+    chat: String(message.id.remote),
+    sender: String(models.me.wid),
+    from_me: true,
+    type: message.type,
+    ts: message.t ?? unixTime(),
+    body: (message.isMedia ? message.caption : message.body) ?? "",
+    media: message.sandboxMedia ?? null,
+    quoted_id: message.quotedStanzaID ?? "",
+    quoted_sender: message.quotedParticipant ? String(message.quotedParticipant) : "",
+    mentions: (message.mentionedJidList ?? []).map(String),
+    ack: message.ack ?? 0,
+  });
+
+  const deliver = async (message) => {
+    const record = recordOf(message);
+    const answer = await ask({
+      t: "send",
+      id: record.id,
+      chat: record.chat,
+      type: record.type,
+      body: record.body,
+      media: record.media,
+      quoted_id: record.quoted_id,
+      mentions: record.mentions,
+      client_ts: record.ts,
+    });
+    const ack = answer.t === "sent" ? 1 : -1;
+    const kept = (await vault.get("messages", inbound.recordKey(record))) ?? record;
+    await vault.put("messages", inbound.recordKey(record), { ...kept, ack: Math.max(kept.ack, ack) || ack });
+    message.updateAck(ack);
+    if (ack === 1) return { messageSendResult: "OK", t: answer.ts, count: null };
+    return { messageSendResult: "ERROR_UNKNOWN", t: unixTime(), count: null };
+  };
+
+  const keepAndDeliver = async (chat, message) => {
+    const record = recordOf(message);
+    await vault.putAll([["messages", inbound.recordKey(record), record], inbound.saveChat(chat)]);
+    return deliver(message);
+  };
+
+  const addAndSendMsgToChat = (chat, attributes) => {
+    const message = models.addMessage(chat, attributes);
+    return [Promise.resolve(message), keepAndDeliver(chat, message)];
+  };
+
+  const mediaType = (data, options) => {
+    if (options.asDocument) return "document";
+    if (options.asSticker) return "sticker";
+    if (options.isPtt) return "ptt";
+    const family = (data.mimetype || "").split("/")[0];
+    return ["image", "video", "audio"].includes(family) ? family : "document";
+  };
+
+  class MediaPrep {
+    constructor(data, options) {
+      this.data = data;
+      this.options = options;
+      this._mediaData = { type: mediaType(data, options), mimetype: data.mimetype, size: data.size };
+    }
+
+    async waitForPrep() {}
+
+    async sendToChat({ chat, options }) {
+      // wa-js starts listening for the message right after this call.
+      await null;
+      const { data } = this;
+      const mediaData = { ...this._mediaData, mediaBlob: data, mediaStage: "UPLOADING" };
+      const caption = options.caption ?? "";
+      const message = models.addMessage(chat, {
+        ...options.productMsgOptions,
+        caption,
+        body: "",
+        type: mediaData.type,
+        mimetype: data.mimetype,
+        size: data.size,
+        mediaData,
+        isNewMsg: true,
+      });
+      message.sandboxMedia = await uploaded(data, message.filename ?? "");
+      mediaData.filehash = message.sandboxMedia.media_id;
+      mediaData.mediaStage = "RESOLVED";
+      return keepAndDeliver(chat, message);
+    }
+  }
+
+  const uploaded = async (data, filename) => {
+    for (;;) {
+      await session.whenActive();
+      try {
+        return await media.upload(data, filename);
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+  };
+
+  // What was still unsent when the browser ended.
+  const resume = (records) => {
+    for (const record of records) {
+      if (!record.from_me || record.ack !== 0) continue;
+      const message = models.messages.get(models.keyFor(record.chat, record.id, true));
+      message.sandboxMedia = record.media ?? undefined;
+      deliver(message).catch((error) => console.error("sandbox: resume", error));
+    }
+  };
+
+  const change = async (frame) => {
+    const answer = await ask(frame);
+    if (!answer.ok) throw new Error(`refused: ${answer.reason}`);
+  };
+
+  const target = (message) => ({ chat: String(message.id.remote), id: message.id.id });
+
+  const addAndSendMessageEdit = async (message, edit) => {
+    await change({ t: "edit", ...target(message), body: edit.body });
+    if (message.isMedia) message.caption = edit.body;
+    else message.body = edit.body;
+    message.latestEditSenderTimestampMs = Date.now();
+    message.latestEditMsgKey = edit.id;
+    await vault.put("messages", inbound.recordKey(recordOf(message)), {
+      ...recordOf(message), edited: true,
+    });
+  };
+
+  const sendReactionToMsg = async (message, emoji) => {
+    await change({ t: "react", ...target(message), emoji });
+    return "OK";
+  };
+
+  const sendRevokeMsgs = async (chat, { list }) => {
+    for (const message of list) {
+      await change({ t: "delete", ...target(message) });
+      message.set({ type: "revoked", body: "", caption: "" });
+      const record = { ...recordOf(message), deleted: true, media: null, type: "chat" };
+      await vault.put("messages", inbound.recordKey(record), record);
+    }
+  };
+
+  const sendDeleteMsgs = async (chat, { list }) => {
+    for (const message of list) {
+      chat.msgs.remove(message);
+      models.messages.remove(message);
+      const { chat: wid, id } = target(message);
+      await vault.remove("messages", `${wid}/${id}`);
+    }
+  };
+
+  const sendSeen = async ({ chat }) => {
+    chat.unreadCount = 0;
+    link.post({ t: "receipt", chat: String(chat.id), ack: 3 });
+    await vault.putAll([inbound.saveChat(chat)]);
+  };
+
+  const findOrCreateLatestChat = async (wid) => {
+    const known = models.chats.get(wid);
+    if (known) return { chat: { id: known.id }, created: false };
+    const lid = models.lids.get(String(wid));
+    if (lid && models.chats.get(lid)) return { chat: { id: createWid(lid) }, created: false };
+    const { chat: info } = await ask({ t: "query_chat", wid: String(wid) });
+    const chat = models.ensureChat(info ?? { wid: String(wid) });
+    await vault.putAll([inbound.saveChat(chat)]);
+    return { chat: { id: chat.id }, created: true };
+  };
+
+  const queryWidExists = async (wid) => {
+    const answer = await ask({ t: "query_exists", wid: String(wid) });
+    if (!answer.wid) return null;
+    if (answer.lid) {
+      models.lids.set(answer.wid, answer.lid);
+      models.numbers.set(answer.lid, answer.wid);
+    }
+    return { wid: createWid(answer.wid), biz: false };
+  };
+
+  Object.assign(session.Cmd, { sendRevokeMsgs, sendDeleteMsgs });
+
+  return {
+    MediaPrep, addAndSendMsgToChat, addAndSendMessageEdit, sendReactionToMsg, sendSeen, resume,
+    findOrCreateLatestChat, queryWidExists,
+  };
+});

@@ -1,0 +1,10 @@
+// Starts the page: kept messages first, then the login, then what was still unsent.
+"use strict";
+(async () => {
+  const outbound = require("SandboxOutbound");
+  const { loadKept } = require("SandboxInbound");
+  require("SandboxScreen").show();
+  const records = (await require("SandboxVault").login()) ? await loadKept() : [];
+  await require("SandboxSession").start();
+  outbound.resume(records);
+})();
