@@ -1,0 +1,75 @@
+"""Who may call what: the guard in front of every route.
+
+Owns the scopes, reading the key from the request, and the rule that a route without a declared
+scope is closed. Never checks a key itself (`ports.Access` does) and never logs one.
+"""
+
+from enum import StrEnum
+from typing import Any, Final
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from control_plane.http.rate_limiter import RateLimiter
+from control_plane.ports import Principal, Services
+from schemas.errors import BlazzError, ErrorCode
+
+
+class Scope(StrEnum):
+    """What a key may do. `operator` sees all tenants and the nodes; none implies another."""
+
+    SESSIONS = "sessions"
+    MESSAGES = "messages"
+    KEYS = "keys"
+    OPERATOR = "operator"
+
+
+PUBLIC: Final = "public"
+"""Instead of a scope: open to anybody (probes, docs, the link page with its own token)."""
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def access(
+    scope: Scope, *problems: ErrorCode, body: Any = None, media: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A route's `opt`: its scope, the errors its documentation names, its body's type, and the
+    media types its answer may have besides JSON."""
+    return {"access": scope, "problems": problems, "body": body, "media": media}
+
+
+def presented_key(connection: Connection) -> str | None:
+    """The key in `Authorization: Bearer …` or `X-Api-Key`, if any."""
+    scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    return connection.headers.get("x-api-key") or None
+
+
+async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request through to a route, or raise `unauthenticated`, `rate_limited`, `forbidden`.
+
+    Runs before the body is read. The principal is put into the request's state.
+    """
+    needed = handler.opt.get("access")
+    if needed == PUBLIC:
+        return
+    services: Services = connection.app.state.services
+    limiter: RateLimiter = connection.app.state.limiter
+    key = presented_key(connection)
+    if key is None:
+        raise BlazzError(ErrorCode.UNAUTHENTICATED)
+    principal = await services.access.authenticate(key)
+    limiter.charge(connection.scope, principal.key_id)
+    if needed is None:
+        raise BlazzError(ErrorCode.FORBIDDEN, "This route is closed.")
+    if needed not in principal.scopes:
+        raise BlazzError(ErrorCode.FORBIDDEN, f"It needs the scope {needed!s}.")
+    connection.state["principal"] = principal
+
+
+def principal_of(connection: Connection) -> Principal:
+    """Who is asking, on a route behind the guard."""
+    found = connection.state["principal"]
+    assert isinstance(found, Principal)
+    return found

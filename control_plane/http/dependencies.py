@@ -1,0 +1,72 @@
+"""What handlers are given, and the few checks that several of them share.
+
+Owns the typed dependencies and parameters. Never a route.
+"""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from litestar.di import Provide
+from litestar.params import Dependency, Parameter
+
+from control_plane.http.auth import principal_of
+from control_plane.http.bodies import AnyRequest
+from control_plane.http.event_stream import Streams
+from control_plane.http.problems import invalid
+from control_plane.http.settings import HttpSettings
+from control_plane.ports import Principal, Services
+from schemas.errors import BlazzError, ErrorCode
+
+Ports = Annotated[Services, Dependency(skip_validation=True)]
+Settings = Annotated[HttpSettings, Dependency(skip_validation=True)]
+Caller = Annotated[Principal, Dependency(skip_validation=True)]
+OpenStreams = Annotated[Streams, Dependency(skip_validation=True)]
+
+Limit = Annotated[int, Parameter(query="limit", ge=1, le=200, description="Items a page.")]
+Cursor = Annotated[
+    str | None,
+    Parameter(query="cursor", max_length=1_000, description="`next_cursor` of the page before."),
+]
+
+
+def provided(services: Services, settings: HttpSettings, streams: Streams) -> dict[str, Provide]:
+    """The app's dependencies by name."""
+
+    def caller(request: AnyRequest) -> Principal:
+        return principal_of(request)
+
+    return {
+        "services": Provide(lambda: services, sync_to_thread=False),
+        "settings": Provide(lambda: settings, sync_to_thread=False),
+        "streams": Provide(lambda: streams, sync_to_thread=False),
+        "caller": Provide(caller, sync_to_thread=False),
+    }
+
+
+def public_base(request: AnyRequest, settings: HttpSettings) -> str:
+    """Where customers reach us, without a slash at the end."""
+    return (settings.public_url or str(request.base_url)).rstrip("/")
+
+
+def phone_digits(settings: HttpSettings, text: str) -> str:
+    """A phone number as digits with its country code; raises `recipient_invalid`."""
+    user, _, server = settings.parse_recipient(text, settings.default_region).partition("@")
+    if server != "c.us":
+        raise BlazzError(ErrorCode.RECIPIENT_INVALID, "It must be a phone number.")
+    return user
+
+
+def check_return_url(url: str | None) -> str | None:
+    """An absolute http(s) address without a password in it, or none; else `validation_failed`."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        )
+    except ValueError:
+        good = False
+    if not good or any(ord(c) <= 32 or ord(c) == 127 for c in url):
+        raise invalid("return_url", "It must be an absolute http or https address.")
+    return url

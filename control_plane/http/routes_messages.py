@@ -1,0 +1,200 @@
+"""Routes of messages: send, look up, read media.
+
+Owns the HTTP shape of `ports.Messages`. Never sends one: an accepted message is the outbox's.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from litestar import Response, get, post
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from control_plane.http.auth import Scope, access
+from control_plane.http.bodies import AnyRequest
+from control_plane.http.dependencies import Caller, Cursor, Limit, Ports, Settings
+from control_plane.http.idempotency import IdempotencyKey, once
+from control_plane.http.message_request import content_of, read_message
+from control_plane.ports import Principal, Services
+from schemas.api import NewMessage, Page
+from schemas.commands import MediaChunk
+from schemas.errors import BlazzError
+from schemas.errors import ErrorCode as C
+from schemas.ids import MessageId, SessionId
+from schemas.messages import ChatMessage
+
+TAGS = ["Messages"]
+
+
+@post(
+    "/sessions/{session_id:str}/messages",
+    operation_id="sendMessage",
+    summary="Send a message",
+    description="Accepts one text or media message: from here on it ends exactly once as `sent`, "
+    "`failed` or `unknown`. Answers 202 at once; with `wait=sent` it waits and answers 200 when "
+    "that end is reached in time. A form (`multipart/form-data`) with the same fields and a "
+    "`file` does as well as JSON.",
+    tags=TAGS,
+    status_code=202,
+    request_max_body_size=None,
+    opt=access(
+        Scope.MESSAGES,
+        C.SESSION_NOT_FOUND,
+        C.SESSION_LOGGED_OUT,
+        C.MALFORMED_REQUEST,
+        C.VALIDATION_FAILED,
+        C.RECIPIENT_INVALID,
+        C.MEDIA_NOT_FOUND,
+        C.MEDIA_UNSUPPORTED,
+        C.MEDIA_TOO_LARGE,
+        C.PAYLOAD_TOO_LARGE,
+        C.UNSUPPORTED_MEDIA_TYPE,
+        C.IDEMPOTENCY_MISMATCH,
+        C.IDEMPOTENCY_IN_FLIGHT,
+        C.NATS_UNAVAILABLE,
+        body=NewMessage,
+    ),
+)
+async def send_message(
+    request: AnyRequest,
+    services: Ports,
+    settings: Settings,
+    caller: Caller,
+    session_id: SessionId,
+    idempotency_key: IdempotencyKey = None,
+    wait: Annotated[
+        Literal["sent"] | None, Parameter(query="wait", description="Wait for its end.")
+    ] = None,
+    timeout_s: Annotated[
+        float, Parameter(query="timeout_s", ge=0.1, le=60, description="How long to wait.")
+    ] = 30.0,
+) -> Response[ChatMessage]:
+    """`POST …/messages`"""
+    asked = await read_message(request, settings)
+
+    async def accept() -> ChatMessage:
+        content = await content_of(asked, services, caller.tenant_id)
+        return await services.messages.accept(caller.tenant_id, session_id, asked.to, content)
+
+    made = await once(
+        services.idempotency,
+        caller,
+        "messages",
+        idempotency_key,
+        asked.sha256,
+        ChatMessage,
+        accept,
+    )
+    message = made.result
+    if wait == "sent" and not message.state.final:
+        message = await services.messages.wait_final(
+            caller.tenant_id, session_id, message.message_id, timeout_s=timeout_s
+        )
+    headers = {"Location": f"/v1/sessions/{session_id}/messages/{message.message_id}"}
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(message, status_code=200 if message.state.final else 202, headers=headers)
+
+
+@get(
+    "/sessions/{session_id:str}/messages",
+    operation_id="listMessages",
+    summary="List messages, newest first",
+    tags=TAGS,
+    opt=access(Scope.MESSAGES, C.SESSION_NOT_FOUND, C.VALIDATION_FAILED, C.RECIPIENT_INVALID),
+)
+async def list_messages(
+    services: Ports,
+    settings: Settings,
+    caller: Caller,
+    session_id: SessionId,
+    chat: Annotated[
+        str | None,
+        Parameter(query="chat", max_length=80, description="Only this phone number or chat id."),
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[ChatMessage]:
+    """`GET …/messages`"""
+    chat_id = None if chat is None else settings.parse_recipient(chat, settings.default_region)
+    return await services.messages.list(
+        caller.tenant_id, session_id, chat=chat_id, limit=limit, cursor=cursor
+    )
+
+
+@get(
+    "/sessions/{session_id:str}/messages/{message_id:str}",
+    operation_id="getMessage",
+    summary="Read a message",
+    tags=TAGS,
+    opt=access(Scope.MESSAGES, C.SESSION_NOT_FOUND, C.MESSAGE_NOT_FOUND),
+)
+async def get_message(
+    services: Ports, caller: Caller, session_id: SessionId, message_id: MessageId
+) -> ChatMessage:
+    """`GET …/messages/{id}`"""
+    return await services.messages.get(caller.tenant_id, session_id, message_id)
+
+
+@get(
+    "/sessions/{session_id:str}/messages/{message_id:str}/media",
+    operation_id="getMessageMedia",
+    summary="Download a message's media",
+    description="Streamed from WhatsApp through the session, which must be online.",
+    tags=TAGS,
+    opt=access(
+        Scope.MESSAGES,
+        C.SESSION_NOT_FOUND,
+        C.MESSAGE_NOT_FOUND,
+        C.MEDIA_NOT_FOUND,
+        C.SESSION_NOT_ONLINE,
+        C.NODE_UNREACHABLE,
+        media=("application/octet-stream",),
+    ),
+)
+async def get_message_media(
+    services: Ports, caller: Caller, session_id: SessionId, message_id: MessageId
+) -> Stream:
+    """`GET …/messages/{id}/media`"""
+    message = await services.messages.get(caller.tenant_id, session_id, message_id)
+    # The first chunk is read before the answer begins, so that a refusal can still be a problem.
+    first = await services.messages.media(caller.tenant_id, session_id, message_id, 0)
+    filename = message.media.filename if message.media else None
+    disposition = "attachment"
+    if filename:
+        disposition += f"; filename*=UTF-8''{quote(filename, safe='')}"
+    headers = {
+        "Content-Length": str(first.total_bytes),
+        "Content-Disposition": disposition,
+        # A stranger chose these bytes: no browser may run them under our origin.
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return Stream(
+        _chunks(services, caller, session_id, message_id, first),
+        media_type=_safe_media_type(first.mimetype),
+        headers=headers,
+    )
+
+
+async def _chunks(
+    services: Services, caller: Principal, session: str, message: str, first: MediaChunk
+) -> AsyncIterator[bytes]:
+    chunk = first
+    while True:
+        yield chunk.data
+        offset = chunk.offset + len(chunk.data)
+        if offset >= first.total_bytes:
+            return
+        chunk = await services.messages.media(caller.tenant_id, session, message, offset)
+        if not chunk.data or chunk.offset != offset:
+            # The answer has begun: falling short of its Content-Length is all that can tell.
+            raise BlazzError(C.MEDIA_CORRUPT, "The media ended early.")
+
+
+def _safe_media_type(mimetype: str) -> str:
+    plain = all(32 < ord(c) < 127 or c == " " for c in mimetype)
+    return mimetype if plain and "/" in mimetype else "application/octet-stream"
+
+
+ROUTES: list[Any] = [send_message, list_messages, get_message, get_message_media]

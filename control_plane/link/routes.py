@@ -1,0 +1,199 @@
+"""Routes of the link page: the page, its events, its two POSTs and its assets.
+
+Owns who may POST (the token, from our own pages) and what a GET never does: start, renew or
+consume anything, because chat previews fetch links. Never answers with a key's rights.
+"""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from litestar import Response, get, post
+
+from control_plane.http import qr_images
+from control_plane.http.assets import load_assets, serve_asset
+from control_plane.http.auth import PUBLIC
+from control_plane.http.bodies import AnyRequest, decode, read_body
+from control_plane.http.dependencies import (
+    OpenStreams,
+    Ports,
+    Settings,
+    check_return_url,
+    phone_digits,
+)
+from control_plane.http.event_stream import Emit
+from control_plane.http.headers import PAGE_CSP
+from control_plane.http.rate_limiter import RateLimiter
+from control_plane.http.settings import HttpSettings
+from control_plane.link import texts
+from control_plane.link.page import PairingCodeShown, dashed, render
+from control_plane.link.session_link import SessionLink
+from control_plane.link.views import view
+from control_plane.ports import Services
+from schemas.api import PairingCodeRequest
+from schemas.errors import BlazzError, ErrorCode
+from schemas.records import LinkTokenRecord
+
+_ASSETS = load_assets("control_plane.link")
+_OPEN = {"access": PUBLIC}
+_BODY_BYTES_MAX = 4_096
+_HTML = "text/html; charset=utf-8"
+
+
+class StartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /link/{token}/start`; `pressed` when a person pressed the button."""
+
+    pressed: bool = False
+
+
+@get("/link/{token:str}", include_in_schema=False, opt=_OPEN)
+async def link_page(services: Ports, settings: Settings, token: str) -> Response[str]:
+    """`GET /link/{token}`"""
+    try:
+        record = await services.access.open_link(token)
+    except BlazzError as error:
+        return _without_link(error)
+    now = await SessionLink(services, record, settings.clock).read()
+    return _html(render(token, now, _return_url(record)))
+
+
+@get("/link/{token:str}/events", include_in_schema=False, opt=_OPEN)
+async def link_events(services: Ports, settings: Settings, streams: OpenStreams, token: str) -> Any:
+    """`GET /link/{token}/events`: the views, as server-sent events."""
+    record = await services.access.open_link(token)
+    link = SessionLink(services, record, settings.clock)
+
+    async def source(emit: Emit) -> None:
+        await link.follow(emit, settings.link_tick_s)
+
+    return streams.respond(source)
+
+
+@get("/link/{token:str}/qr.svg", include_in_schema=False, opt=_OPEN)
+async def link_qr(services: Ports, settings: Settings, token: str) -> Response[str]:
+    """`GET /link/{token}/qr.svg`: for browsers without scripts."""
+    record = await services.access.open_link(token)
+    shown = await SessionLink(services, record, settings.clock).qr()
+    return Response(qr_images.svg(shown.value, texts.CODE_LABEL), media_type="image/svg+xml")
+
+
+@post("/link/{token:str}/start", include_in_schema=False, opt=_OPEN, status_code=204)
+async def link_start(
+    request: AnyRequest, services: Ports, settings: Settings, token: str
+) -> Response[None]:
+    """`POST /link/{token}/start`: show a code."""
+    record = await _permitted(request, services, settings, token)
+    content_type, _ = request.content_type
+    body = await read_body(request, _BODY_BYTES_MAX)
+    as_json = content_type == "application/json"
+    asked = decode(body, StartRequest) if as_json else StartRequest(pressed=True)
+    await SessionLink(services, record, settings.clock).start(pressed=asked.pressed)
+    if as_json:
+        return Response(None, status_code=204)
+    # Without scripts a form was sent: back to the page.
+    return Response(None, status_code=303, headers={"Location": f"/link/{token}"})
+
+
+@post("/link/{token:str}/pairing-code", include_in_schema=False, opt=_OPEN, status_code=200)
+async def link_pairing_code(
+    request: AnyRequest, services: Ports, settings: Settings, token: str
+) -> Response[Any]:
+    """`POST /link/{token}/pairing-code`: JSON for the script, a page for a plain form."""
+    content_type, _ = request.content_type
+    as_json = content_type == "application/json"
+    try:
+        record = await _permitted(request, services, settings, token)
+    except BlazzError as error:
+        if as_json:
+            return _refused(error)
+        return _without_link(error)
+    link = SessionLink(services, record, settings.clock)
+    try:
+        body = await read_body(request, _BODY_BYTES_MAX)
+        phone = _phone_in(body, as_json=as_json)
+        answer = await link.pairing_code(phone_digits(settings, phone))
+    except BlazzError as error:
+        if as_json:
+            return _refused(error)
+        shown = PairingCodeShown(error=_words(error))
+        page = render(token, await link.read(), _return_url(record), shown)
+        return _html(page, error.spec.http)
+    if as_json:
+        return Response({"code": dashed(answer.code), "expires_in_s": answer.expires_in_s})
+    shown = PairingCodeShown(code=answer.code)
+    return _html(render(token, await link.read(), _return_url(record), shown))
+
+
+@get("/link-assets/{name:str}", include_in_schema=False, opt=_OPEN)
+async def link_asset(request: AnyRequest, name: str) -> Response[bytes]:
+    """`GET /link-assets/…`: the page's style and script."""
+    asset = _ASSETS.get(name)
+    if asset is None:
+        raise BlazzError(ErrorCode.NOT_FOUND)
+    return serve_asset(asset, request)
+
+
+async def _permitted(
+    request: AnyRequest, services: Services, settings: HttpSettings, token: str
+) -> LinkTokenRecord:
+    """The token's record, for a POST from our own page within the limit; else raises."""
+    if not same_origin(request, settings):
+        raise BlazzError(ErrorCode.FORBIDDEN, "It must come from the link page itself.")
+    record = await services.access.open_link(token)
+    limiter: RateLimiter = request.app.state.link_limiter
+    limiter.charge(request.scope, record.token_sha256)
+    return record
+
+
+def same_origin(request: AnyRequest, settings: HttpSettings) -> bool:
+    """Whether the browser says that our own page sent this. Silence counts as no."""
+    if site := request.headers.get("sec-fetch-site"):
+        return site == "same-origin"
+    origin = urlsplit(request.headers.get("origin", ""))
+    ours = {request.headers.get("host", "")}
+    if settings.public_url:
+        ours.add(urlsplit(settings.public_url).netloc)
+    return bool(origin.netloc) and origin.netloc in ours
+
+
+def _phone_in(body: bytes, *, as_json: bool) -> str:
+    if as_json:
+        return decode(body, PairingCodeRequest).phone
+    return parse_qs(body.decode("utf-8", "replace")).get("phone", [""])[0]
+
+
+def _return_url(record: LinkTokenRecord) -> str | None:
+    """Checked again: it becomes a link, whoever wrote the record."""
+    try:
+        return check_return_url(record.return_url)
+    except BlazzError:
+        return None
+
+
+def _words(error: BlazzError) -> str:
+    return texts.PHONE_ERRORS.get(error.code, texts.PHONE_NOT_YET)
+
+
+def _refused(error: BlazzError) -> Response[Any]:
+    return Response({"message": _words(error)}, status_code=error.spec.http)
+
+
+def _without_link(error: BlazzError) -> Response[str]:
+    """The page when there is no link to speak of."""
+    gone = error.code is ErrorCode.LINK_TOKEN_INVALID
+    return _html(render("", view("gone" if gone else "unavailable")), error.spec.http)
+
+
+def _html(page: str, http: int = 200) -> Response[str]:
+    headers = {"Content-Security-Policy": PAGE_CSP, "X-Robots-Tag": "noindex, nofollow"}
+    return Response(page, status_code=http, media_type=_HTML, headers=headers)
+
+
+ROUTES: list[Any] = [
+    link_page,
+    link_events,
+    link_qr,
+    link_start,
+    link_pairing_code,
+    link_asset,
+]
