@@ -8,18 +8,18 @@ more than one that runs. Never counts by itself and reads no clock: both are arg
 from schemas.errors import BlazzError, ErrorCode
 
 
-def admit(*, held: int, sessions_max: int, stopping: bool) -> None:
-    """Let one more session in, or say why not.
+def admit(*, running: int, sessions_max: int, stopping: bool) -> None:
+    """Let one more engine start, or say why not.
 
-    `held`: sessions admitted and not destroyed, running or not: each may be started at any time.
+    `running`: engines that run or are about to; a session at rest costs nothing.
     Raises `node_at_capacity`, or `shutting_down` when the node is on its way out.
     """
     if stopping:
         raise BlazzError(ErrorCode.SHUTTING_DOWN, "the node is stopping")
-    if held >= sessions_max:
+    if running >= sessions_max:
         raise BlazzError(
             ErrorCode.NODE_AT_CAPACITY,
-            f"the node holds {held} of {sessions_max} sessions",
+            f"the node runs {running} of {sessions_max} sessions",
             sessions_max=sessions_max,
         )
 

@@ -5,7 +5,6 @@ session's state: trouble with an engine shows in its probes.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
@@ -87,35 +86,16 @@ class SessionCalls:
         """The QR on show now. Raises `qr_not_available`, `qr_expired`, `session_already_linked`,
         `session_not_running`."""
         engine = self._linking_engine()
-        answer = self._qr_on_show()
+        codes = self._runner.codes
+        answer = codes.on_show()
         if answer is None and command.renew:
             await self._bounded(engine.renew_qr())
-            answer = await self._next_qr()
+            answer = codes.on_show() or await codes.next(self._runner.timings.qr_wait_s)
         if answer is not None:
             return answer
         if self._runner.state is SessionState.PAIRING:
             raise BlazzError(ErrorCode.QR_EXPIRED, "the codes ran out")
         raise BlazzError(ErrorCode.QR_NOT_AVAILABLE, f"the session is {self._runner.state}")
-
-    def _qr_on_show(self) -> QrAnswer | None:
-        code = self._runner.code
-        left_s = code.ends_at_s - time.monotonic() if code else 0.0
-        if code is None or left_s <= 0:
-            return None
-        return QrAnswer(
-            value=code.shown.value,
-            index=code.shown.index,
-            count=code.shown.count,
-            expires_in_s=round(left_s, 3),
-        )
-
-    async def _next_qr(self) -> QrAnswer | None:
-        try:
-            async with asyncio.timeout(self._runner.timings.qr_wait_s), self._runner.code_changed:
-                await self._runner.code_changed.wait_for(lambda: self._qr_on_show() is not None)
-        except TimeoutError:
-            return None
-        return self._qr_on_show()
 
     async def pairing_code(self, command: GetPairingCode) -> PairingCodeAnswer:
         """A code to type on the phone. Raises `session_not_pairing`, `pairing_code_refused`."""

@@ -5,7 +5,6 @@ that may move the session's state go through the runner's table first. Pure.
 """
 
 from schemas import events
-from schemas.states import MessageState
 from swarm_node.engines import contract
 
 StateBearing = (
@@ -53,8 +52,3 @@ def event_data(seen: Plain) -> events.EventData:
             )
         case contract.Deleted():
             return events.MessageDeleted(message_id=seen.message_id, chat_id=seen.chat_id)
-
-
-def is_inbound(data: events.EventData) -> bool:
-    """Whether it is a message that arrived from somebody."""
-    return isinstance(data, events.MessageReceived) and data.message.state is MessageState.RECEIVED

@@ -28,8 +28,9 @@ class Verb(StrEnum):
 class Order:
     """A verb, and whom to answer; an answer that nobody waits for any more is dropped."""
 
-    def __init__(self, verb: Verb) -> None:
+    def __init__(self, verb: Verb, reason: str | None = None) -> None:
         self.verb = verb
+        self.reason = reason
         self.done: asyncio.Future[SessionAnswer] = asyncio.get_running_loop().create_future()
 
     def fulfil(self, answer: SessionAnswer) -> None:
@@ -86,11 +87,11 @@ class Mailbox:
         if not self._closed:
             await self._queue.put(item)
 
-    async def order(self, verb: Verb) -> SessionAnswer:
+    async def order(self, verb: Verb, reason: str | None = None) -> SessionAnswer:
         """Add an order and wait for its answer. Raises `shutting_down` when it won't be read."""
         if self._closed:
             raise _closed()
-        order = Order(verb)
+        order = Order(verb, reason)
         self._orders.add(order)
         try:
             await self._queue.put(order)

@@ -27,6 +27,7 @@ from swarm_node.core import backoff
 from swarm_node.core.session_table import Effect, Event, IllegalTransitionError, step
 from swarm_node.engines import contract
 from swarm_node.engines.contract import Engine, EngineEvent, Identity
+from swarm_node.session.code_board import CodeBoard
 from swarm_node.session.engine_slot import EngineSlot
 from swarm_node.session.event_data import StateBearing, event_data
 from swarm_node.session.mailbox import Mailbox, Order, Probed, RelaunchDue, Saw, Verb
@@ -48,13 +49,6 @@ class RunnerIdentity(msgspec.Struct, frozen=True):
     epoch: int
     node_id: str
     incarnation: str
-
-
-class CodeOnShow(msgspec.Struct, frozen=True):
-    """The QR on show; `ends_at_s` is monotonic."""
-
-    shown: contract.QrShown
-    ends_at_s: float
 
 
 Observe = Callable[[SessionObserved], None]
@@ -81,8 +75,7 @@ class SessionRunner:
         self.reason: str | None = None
         self.since = time.time()
         self.identity: Identity | None = None
-        self.code: CodeOnShow | None = None
-        self.code_changed = asyncio.Condition()
+        self.codes = CodeBoard()
         self._make_engine = make_engine
         self._outbox = outbox
         self._gate = gate
@@ -138,13 +131,13 @@ class SessionRunner:
             since=self.since,
         )
 
-    async def order(self, verb: Verb) -> SessionAnswer:
+    async def order(self, verb: Verb, *, reason: str | None = None) -> SessionAnswer:
         """Have the session started, stopped, restarted or logged out, after what was asked before.
 
         Answers once the state is reached (`start`: `starting`). Raises `shutting_down` when the
         runner ends first, or what the engine raised.
         """
-        return await self._mailbox.order(verb)
+        return await self._mailbox.order(verb, reason)
 
     async def fence(self) -> SessionAnswer:
         """The node lost its lease: the engine dies now, whatever else is going on."""
@@ -199,7 +192,7 @@ class SessionRunner:
 
     async def _obey(self, order: Order) -> None:
         try:
-            await self._carry_out(order.verb)
+            await self._carry_out(order.verb, order.reason)
         except BlazzError as error:
             order.refuse(error)
         except IllegalTransitionError as error:
@@ -210,13 +203,13 @@ class SessionRunner:
         else:
             order.fulfil(self.answer())
 
-    async def _carry_out(self, verb: Verb) -> None:
+    async def _carry_out(self, verb: Verb, reason: str | None) -> None:
         running = self.state.holds_engine
         match verb:
             case Verb.START if not running:
                 await self._start()
             case Verb.STOP:
-                await self._step(Event.STOP)
+                await self._step(Event.STOP, reason=reason)
             case Verb.RESTART:
                 if running:
                     await self._step(Event.STOP, reason="restart")
@@ -262,9 +255,14 @@ class SessionRunner:
                 self.identity = None
                 await self._step(Event.QR_SHOWN)
                 if self.state is SessionState.PAIRING:
-                    await self._show(event)
+                    self.codes.show(event)
+                    self._outbox.put_now(
+                        events.SessionQr(
+                            index=event.index, count=event.count, expires_in_s=event.expires_in_s
+                        )
+                    )
             case contract.QrExpired():
-                await self._hide_code()
+                self.codes.clear()
                 self._outbox.put_now(events.SessionQrIdle())
             case contract.PasskeyAsked():
                 await self._step(Event.PASSKEY_ASKED)
@@ -334,7 +332,7 @@ class SessionRunner:
     async def _end_effect(self, effect: Effect) -> None:
         match effect:
             case Effect.CLEAR_CODES:
-                await self._hide_code()
+                self.codes.clear()
             case Effect.STOP_ENGINE if self._slot is not None:
                 await self._slot.stop()
             case Effect.KILL_ENGINE if self._slot is not None:
@@ -408,18 +406,3 @@ class SessionRunner:
         self._outbox.put_now(
             events.SessionStateChanged(state=self.state, previous=before, reason=self.reason)
         )
-
-    # The QR on show ----------------------------------------------------------------------------
-
-    async def _show(self, shown: contract.QrShown) -> None:
-        async with self.code_changed:
-            self.code = CodeOnShow(shown, time.monotonic() + shown.expires_in_s)
-            self.code_changed.notify_all()
-        self._outbox.put_now(
-            events.SessionQr(index=shown.index, count=shown.count, expires_in_s=shown.expires_in_s)
-        )
-
-    async def _hide_code(self) -> None:
-        async with self.code_changed:
-            self.code = None
-            self.code_changed.notify_all()

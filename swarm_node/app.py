@@ -1,0 +1,205 @@
+"""The node, put together: from settings to a running node and its clean end.
+
+Owns the composition and the order of starting and stopping. Never holds logic of a part.
+"""
+
+import asyncio
+import importlib.metadata
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uuid_utils
+
+from schemas import log_keys
+from schemas.commands import FetchMedia, MediaChunk, Pong
+from schemas.events import Event
+from schemas.records import LeaseRecord, NodeRecord, SessionObserved
+from schemas.resources import FLEET
+from schemas.subjects import event as event_subject
+from schemas.subjects import node_media, observed_key
+from schemas.timing import PROFILES
+from schemas.transport.background import Background
+from schemas.transport.connection import Bus
+from schemas.transport.kv import Bucket
+from schemas.transport.typed import publish_durable, request
+from swarm_node.command_inbox import CommandInbox
+from swarm_node.config import NodeSettings
+from swarm_node.data_dir import DataDir
+from swarm_node.engines.registry import EngineRegistry, open_registry
+from swarm_node.heartbeat import Pulse
+from swarm_node.http import Readiness, listening
+from swarm_node.metrics import NodeMetrics
+from swarm_node.node_lease import NodeLease
+from swarm_node.session.observed import ObservedWriter
+from swarm_node.supervisor import Supervisor
+
+log = structlog.get_logger()
+
+_FAREWELL_S = 3.0
+_MEDIA_TIMEOUT_S = 20.0
+
+
+async def run_node(
+    settings: NodeSettings, *, stop: asyncio.Event, ready: asyncio.Event | None = None
+) -> None:
+    """Run a node until `stop` is set, then end it cleanly. `ready` is set once commands are
+    answered.
+
+    Raises `data_dir_locked`, `nats_unavailable`, `config_invalid`, `node_id_in_use`,
+    `port_in_use`, `browser_missing`.
+    """
+    data = DataDir(settings.data_dir)
+    with data.locked():
+        async with (
+            open_registry(settings, data) as engines,
+            Bus.connect(settings.bus_settings()) as bus,
+            _Node(settings, data, engines, bus).running() as node,
+        ):
+            if ready is not None:
+                ready.set()
+            await stop.wait()
+            log.info("node.stopping", **{log_keys.NODE: settings.node_id})
+            await node.stop()
+
+
+class _Node:
+    """The parts of a running node."""
+
+    def __init__(
+        self, settings: NodeSettings, data: DataDir, engines: EngineRegistry, bus: Bus
+    ) -> None:
+        self.settings = settings
+        self.bus = bus
+        self.engines = engines
+        self.incarnation = uuid_utils.uuid7().hex
+        self.version = _version()
+        self.metrics = NodeMetrics(settings.node_id, self.version)
+        self.metrics.set_capacity(settings.sessions_max)
+        self.fleet = Bucket(bus, FLEET)
+        self.observed = ObservedWriter(self._write_observed)
+        self.lease = NodeLease(
+            bus,
+            LeaseRecord(
+                holder=settings.node_id, incarnation=self.incarnation, acquired_at=time.time()
+            ),
+            PROFILES[settings.timing],
+            on_lost=self._lease_lost,
+        )
+        self.supervisor = Supervisor(
+            settings,
+            incarnation=self.incarnation,
+            data=data,
+            engines=engines,
+            observed=self.observed,
+            metrics=self.metrics,
+            publish=self._publish_event,
+            ask_media=self._ask_media,
+            may_act=lambda: self.lease.held,
+        )
+        self.pulse: Pulse | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["_Node"]:
+        """Everything, in order: lease, record, commands, pulse. Ended in the opposite order."""
+        settings, bus = self.settings, self.bus
+        inbox = CommandInbox(self.supervisor, self.metrics, pong=self._pong)
+        async with (
+            listening(
+                settings.http_host,
+                settings.http_port,
+                metrics=self.metrics,
+                readiness=lambda: Readiness(bus.connected, self.lease.held),
+            ) as http_url,
+            Background() as tasks,
+            self.supervisor.running(),
+        ):
+            tasks.start(self.lease.run(), name="node lease")
+            await self.lease.acquired.wait()
+            tasks.start(self.observed.run(), name="observed records")
+            self.pulse = pulse = self._pulse(http_url)
+            await pulse.announce()
+            undo = bus.on_reconnect(pulse.announce_soon)
+            try:
+                async with inbox.serving(bus, settings.node_id):
+                    for work in (
+                        pulse.run_announcements(),
+                        pulse.run_heartbeats(),
+                        pulse.run_memory(),
+                    ):
+                        tasks.start(work, name="pulse")
+                    log.info("node.started", **{log_keys.NODE: settings.node_id}, url=http_url)
+                    yield self
+            finally:
+                undo()
+
+    async def stop(self) -> None:
+        """Stop the sessions, then say goodbye. New starts are refused from the first moment."""
+        await self.supervisor.stop_all()
+        await self.observed.flush(_FAREWELL_S)
+        if self.pulse is not None:
+            await self.pulse.farewell(_FAREWELL_S)
+        log.info("node.stopped", **{log_keys.NODE: self.settings.node_id})
+
+    def _pulse(self, http_url: str) -> Pulse:
+        settings = self.settings
+        record = NodeRecord(
+            node_id=settings.node_id,
+            incarnation=self.incarnation,
+            version=self.version,
+            sessions_max=settings.sessions_max,
+            engines=self.engines.kinds,
+            started_at=time.time(),
+            region=settings.region,
+            provider=settings.provider,
+            address=settings.address,
+            http_url=http_url,
+            chromium_sandbox=self.engines.chromium_sandbox,
+        )
+        return Pulse(
+            self.bus,
+            record,
+            loads=self.supervisor.loads,
+            metrics=self.metrics,
+            period_s=settings.heartbeat_s,
+            memory_period_s=settings.memory_period_s,
+        )
+
+    def _pong(self) -> Pong:
+        return Pong(
+            node_id=self.settings.node_id,
+            incarnation=self.incarnation,
+            sessions=self.supervisor.engines_running(),
+            sessions_max=self.settings.sessions_max,
+        )
+
+    async def _lease_lost(self) -> None:
+        await self.supervisor.fence_all()
+
+    async def _publish_event(self, event: Event) -> None:
+        subject = event_subject(event.node_id, event.tenant_id, event.session_id, event.data)
+        await publish_durable(self.bus, subject, event, event.event_id)
+
+    async def _write_observed(self, session_id: str, record: SessionObserved | None) -> None:
+        key = observed_key(self.settings.node_id, session_id)
+        if record is None:
+            await self.fleet.delete(key)
+        else:
+            await self.fleet.put(key, record)
+
+    async def _ask_media(self, ask: FetchMedia) -> MediaChunk:
+        return await request(
+            self.bus,
+            node_media(self.settings.node_id),
+            ask,
+            MediaChunk,
+            timeout_s=_MEDIA_TIMEOUT_S,
+        )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("blazz")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
