@@ -167,6 +167,8 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     done: bool = False
     http_code: int = 0
     body: str = ""
+    begun_at: float = 0.0
+    """When the first request began: one that never ended died with its process."""
 
 
 class OutboxItem(msgspec.Struct, frozen=True, omit_defaults=True):

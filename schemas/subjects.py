@@ -4,6 +4,7 @@ Owns each subject's builder and filter, and each bucket key's builder. No f-stri
 anywhere else. Names of streams and buckets are in `resources.py`.
 """
 
+import zlib
 from typing import Final
 
 from schemas.events import EventData, event_name
@@ -79,6 +80,15 @@ def events_of_session(tenant_id: str, session_id: str) -> str:
     return f"{ROOT}.event.*.{tenant_id}.{session_id}.>"
 
 
+OUTBOX_SHARDS: Final = 4
+"""Fixed for the life of an installation: a session's lane never moves to another shard."""
+
+
+def shard_of(session_id: str) -> int:
+    """Which shard a session's lane is in: the same everywhere and for ever."""
+    return zlib.crc32(session_id.encode()) % OUTBOX_SHARDS
+
+
 def outbox_lane(shard: int, tenant_id: str, session_id: str) -> str:
     """A session's lane of accepted messages."""
     return f"{ROOT}.out.{shard}.{tenant_id}.{session_id}"
@@ -123,6 +133,12 @@ def lane_of_subject(subject: str) -> tuple[str, str]:
     """Read `(tenant_id, session_id)` back from an outbox lane's subject."""
     _, _, _, tenant_id, session_id = subject.split(".")
     return tenant_id, session_id
+
+
+def message_of_ledger_subject(subject: str) -> tuple[str, str, str]:
+    """Read `(tenant_id, session_id, message_id)` back from a ledger subject."""
+    _, _, tenant_id, session_id, message_id = subject.split(".")
+    return tenant_id, session_id, message_id
 
 
 # Keys of the fleet bucket --------------------------------------------------------------------
@@ -177,6 +193,9 @@ OBSERVED_PREFIX: Final = "observed."
 NAMES_PREFIX: Final = "name."
 
 # Keys of the access and idempotency buckets --------------------------------------------------
+
+
+API_KEYS_PREFIX: Final = "key."
 
 
 def api_key_key(key_id: str) -> str:

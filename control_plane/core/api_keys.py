@@ -19,7 +19,7 @@ KEY_RANDOM_BYTES = 7 + 20
 TOKEN_RANDOM_BYTES = 25
 _ID_BYTES = 7
 _PREFIX = "blz_live_"
-_TOKEN_PREFIX = "blz_link_"  # noqa: S105 - a prefix, no secret
+_TOKEN_PREFIX = "blz_link_"
 _FORM = re.compile(
     r"blz_live_([0-9a-hjkmnp-tv-z]{12})_([0-9a-hjkmnp-tv-z]{32})([0-9a-f]{8})", re.ASCII
 )

@@ -58,8 +58,19 @@ class FleetSnapshot(msgspec.Struct, frozen=True):
             self.assignments.get(session_id), self.observed.get(session_id), self.nodes.get
         )
 
+    def held_epoch(self, session_id: str) -> int | None:
+        """The epoch under which the assigned node's present run knows the session, if it does.
 
-EMPTY = FleetSnapshot(nodes={}, sessions={}, assignments={}, observed={})
+        Older than the assignment's between the raising of an epoch and the start under it: the
+        node obeys only the epoch it holds.
+        """
+        assignment, seen = self.assignments.get(session_id), self.observed.get(session_id)
+        if assignment is None or seen is None or seen.node_id != assignment.node_id:
+            return None
+        node = self.nodes.get(seen.node_id)
+        if node is None or seen.incarnation != node.record.incarnation:
+            return None
+        return seen.epoch
 
 
 def current(

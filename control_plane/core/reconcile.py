@@ -36,6 +36,7 @@ class Step(msgspec.Struct, frozen=True):
     node_id: str | None = None
     incarnation: str | None = None
     epoch: int = 0
+    """The epoch to put on the command: what the node holds when it is to stop something."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -104,8 +105,17 @@ def _step_for(fleet: FleetSnapshot, record: SessionRecord) -> Step | None:
     node = fleet.nodes.get(assignment.node_id)
     if node is None or node.state is not NodeState.ALIVE:
         return None
-    kind = _kind_for(record.desired, fleet.current(record.session_id))
-    return None if kind is None else _step(kind, assignment, node)
+    held = fleet.held_epoch(record.session_id)
+    if record.desired is not DesiredState.RUNNING and held not in (None, assignment.epoch):
+        # It was to be restarted, and is not wanted any more before the node heard of that.
+        seen = fleet.observed.get(record.session_id)
+    else:
+        seen = fleet.current(record.session_id)
+    kind = _kind_for(record.desired, seen)
+    if kind is None:
+        return None
+    tells_old_run = kind in (StepKind.STOP, StepKind.DESTROY) and held is not None
+    return _step(kind, assignment, node, held if tells_old_run else assignment.epoch)
 
 
 def _kind_for(desired: DesiredState, seen: SessionObserved | None) -> StepKind | None:
@@ -127,14 +137,14 @@ def ended(seen: SessionObserved | None) -> bool:
     return seen is not None and seen.state in _ENDED
 
 
-def _step(kind: StepKind, assignment: Assignment, node: NodeSnapshot) -> Step:
+def _step(kind: StepKind, assignment: Assignment, node: NodeSnapshot, epoch: int | None) -> Step:
     return Step(
         kind,
         assignment.session_id,
         assignment.tenant_id,
         assignment.node_id,
         node.record.incarnation,
-        assignment.epoch,
+        epoch or assignment.epoch,
     )
 
 

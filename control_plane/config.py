@@ -1,0 +1,78 @@
+"""Settings of the control plane's services: one struct, checked once at the start.
+
+Owns defaults and their reasons. Never reads a file or the environment: `cli` does. What the HTTP
+side needs has its own struct in `http/`.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from control_plane.core.delivery import DeliveryRules
+from control_plane.core.liveness import LivenessRules
+from control_plane.core.reconcile import StaggerRules
+from schemas.states import EngineKind
+
+
+class Role(StrEnum):
+    """What a replica does. `api` may run on any number; the others hold leases."""
+
+    API = "api"
+    RECONCILER = "reconciler"
+    DISPATCHER = "dispatcher"
+
+
+ALL_ROLES = frozenset(Role)
+
+
+class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The reconciler's pace."""
+
+    sweep_s: float = 5.0
+    """How often everything is looked at again although nothing seems to have changed."""
+    plan_gap_s: float = 0.05
+    """At least this long between two plans: a plan is linear in the number of sessions."""
+    commands_max: int = 64
+    backoff_min_s: float = 0.5
+    backoff_max_s: float = 30.0
+    settle_s: float = 3.0
+    """After a command worked, its effect is given this long to be observed before a repeat."""
+    stagger: StaggerRules = StaggerRules()
+
+
+class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The dispatcher's pace."""
+
+    sends_max: int = 64
+    """Messages in flight at once, over all lanes; one a lane."""
+    turn_messages: int = 8
+    """A busy lane goes to the back of the queue after this many."""
+    sweep_s: float = 10.0
+    """How often the lanes are listed anew, should the change feed have missed one."""
+    rules: DeliveryRules = DeliveryRules()
+
+
+class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the services need to know. `replica` names this process on leases."""
+
+    replica: str = "control-plane-1"
+    roles: frozenset[Role] = ALL_ROLES
+    default_engine: EngineKind = EngineKind.CHROMIUM
+    default_region: str | None = None
+    """For phone numbers written without a country code, such as `ID`."""
+    # Nodes pulse every 2 s in the fast profile: two missed pulses raise doubt, five are a loss.
+    liveness: LivenessRules = LivenessRules(
+        suspect_after_s=5.0, lost_after_s=12.0, thaw_after_s=6.0
+    )
+    reconciler: ReconcilerSettings = ReconcilerSettings()
+    dispatcher: DispatcherSettings = DispatcherSettings()
+    sync_timeout_s: float = 20.0
+    auth_cache_s: float = 3.0
+    """For so long a revoked key may still work."""
+    auth_cache_max: int = 10_000
+    idempotency_in_flight_s: float = 120.0
+    """A first request that has not ended by then died with its process."""
+    ledger_index_max: int = 100_000
+    """Messages in the index of recent chats, about 250 bytes each."""
+    feed_followers_max: int = 200
+    """Event readers at once on this replica; each is a consumer on the server."""

@@ -1,0 +1,130 @@
+"""The ledger's fold: what each event makes of a message, and nothing else.
+
+Owns the rules that make folding safe to repeat and to do in any order: a final state stays, a
+receipt never goes back, what arrived once is not overwritten.
+"""
+
+import msgspec
+
+from schemas.events import (
+    EventData,
+    MessageAck,
+    MessageDeleted,
+    MessageEdited,
+    MessageFailed,
+    MessageReaction,
+    MessageReceived,
+    MessageSent,
+    MessageUnknown,
+)
+from schemas.messages import ChatMessage, Content, InboundMedia, Media, Text
+from schemas.records import OutboxItem
+from schemas.states import Ack, MessageDirection, MessageKind, MessageState
+
+REACTIONS_MAX = 1024
+"""WhatsApp's largest group; each member has one reaction."""
+
+
+def accepted(item: OutboxItem) -> ChatMessage:
+    """The message as it stands when the API has taken it."""
+    kind, text, media, reply_to = _shape(item.content)
+    return ChatMessage(
+        message_id=item.message_id,
+        session_id=item.session_id,
+        direction=MessageDirection.OUTBOUND,
+        kind=kind,
+        state=MessageState.ACCEPTED,
+        chat_id=item.to,
+        created_at=item.accepted_at,
+        state_at=item.accepted_at,
+        text=text,
+        media=media,
+        reply_to=reply_to,
+    )
+
+
+def _shape(
+    content: Content,
+) -> tuple[MessageKind, str | None, InboundMedia | None, str | None]:
+    match content:
+        case Text():
+            return MessageKind.TEXT, content.text, None, content.reply_to
+        case Media(media=ref):
+            media = InboundMedia(ref.mimetype, ref.size_bytes, ref.filename)
+            return content.kind, content.caption, media, content.reply_to
+
+
+def message_id_of(data: EventData) -> str | None:
+    """Which message an event is about; None: none."""
+    if isinstance(data, MessageReceived):
+        return data.message.message_id
+    return getattr(data, "message_id", None)
+
+
+def fold(
+    old: ChatMessage | None, data: EventData, *, session_id: str, at: float
+) -> ChatMessage | None:
+    """The message after the event, or None if the event changes nothing."""
+    if isinstance(data, MessageReceived):
+        # The session is the event's own: a payload cannot put a message into another's ledger.
+        arrived = msgspec.structs.replace(data.message, session_id=session_id)
+        return arrived if old is None else None
+    if old is None:
+        return None
+    new = _changed(old, data, at)
+    return None if new == old else new
+
+
+def _changed(old: ChatMessage, data: EventData, at: float) -> ChatMessage:
+    replace = msgspec.structs.replace
+    match data:
+        case MessageSent():
+            sent = finish(old, MessageState.SENT, at=at, chat_id=data.chat_id)
+            return replace(sent, ack=higher(sent.ack, data.ack))
+        case MessageFailed():
+            return finish(old, MessageState.FAILED, at, data.error_code, data.error_detail)
+        case MessageUnknown():
+            return finish(old, MessageState.UNKNOWN, at, data.error_code, data.error_detail)
+        case MessageAck():
+            return replace(old, ack=higher(old.ack, data.ack))
+        case MessageReaction():
+            return replace(old, reactions=_reacted(old.reactions, data))
+        case MessageEdited():
+            return old if old.deleted else replace(old, text=data.text, edited=True)
+        case MessageDeleted():
+            return replace(old, deleted=True, text=None, media=None, reactions={})
+        case _:
+            return old
+
+
+def finish(
+    old: ChatMessage,
+    state: MessageState,
+    at: float,
+    error_code: str | None = None,
+    error_detail: str | None = None,
+    chat_id: str | None = None,
+) -> ChatMessage:
+    """Reach a final state, once: one that is reached already stays."""
+    if old.state.final:
+        return old
+    return msgspec.structs.replace(
+        old,
+        state=state,
+        state_at=at,
+        error_code=error_code,
+        error_detail=error_detail,
+        chat_id=chat_id or old.chat_id,
+    )
+
+
+def higher(left: Ack, right: Ack) -> Ack:
+    """The receipt that got further."""
+    return left if left.level >= right.level else right
+
+
+def _reacted(old: dict[str, str], data: MessageReaction) -> dict[str, str]:
+    left = {who: emoji for who, emoji in old.items() if who != data.from_id}
+    if data.emoji and len(left) < REACTIONS_MAX:
+        left[data.from_id] = data.emoji
+    return left

@@ -1,0 +1,249 @@
+"""Delivery of a lane's head: one attempt, and everything that a final answer entails.
+
+Owns the request to the session's node and the order of the last steps: ledger, event, dead
+letter, then the head is removed. Each can be repeated, so a crash between them costs nothing.
+Never retries by itself: the lane's next turn does.
+"""
+
+import random
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+import uuid_utils
+
+from control_plane import metrics
+from control_plane.core import ledger_fold
+from control_plane.core.delivery import (
+    DeliveryRules,
+    GiveUp,
+    Progress,
+    after_error,
+    expired,
+    give_up,
+)
+from control_plane.core.lanes import Lane
+from control_plane.ledger.port import Ledger
+from control_plane.node_commands import NodeCommands, NotReceived
+from control_plane.state.fleet_state import FleetState
+from schemas import ids, log_keys
+from schemas.commands import SendAnswer, SendMessage
+from schemas.errors import BlazzError, ErrorCode
+from schemas.events import Event, MessageFailed, MessageUnknown
+from schemas.messages import ChatMessage
+from schemas.records import DeadLetter, OutboxItem
+from schemas.resources import OUTBOX
+from schemas.states import MessageState
+from schemas.subjects import CONTROL_PLANE, dead_letter, event
+from schemas.transport import typed
+from schemas.transport.connection import Bus
+from schemas.transport.jetstream import JetStream, StoredMessage
+from schemas.transport.lease import Lease
+
+log = structlog.get_logger()
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """How long a lane rests; `offline`: or until its session comes online."""
+
+    delay_s: float
+    offline: bool
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The first message of a lane and how far it is. `first_attempt` is above 1 when a
+    dispatcher before us may have handed it over: the node must then look it up."""
+
+    sequence: int
+    item: OutboxItem
+    progress: Progress
+    first_attempt: int
+    wait: Wait = Wait(0.0, offline=False)
+
+    @classmethod
+    def of(cls, stored: StoredMessage, *, inherited: bool) -> "Head":
+        """Read it. Raises `malformed_request`."""
+        item = typed.decode(stored.data, OutboxItem)
+        return cls(stored.seq, item, Progress(unsure=inherited), 2 if inherited else 1)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The message reached its final state and has left the lane."""
+
+    state: MessageState
+
+
+class Delivery:
+    """What the lanes of all shards share."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        state: FleetState,
+        ledger: Ledger,
+        nodes: NodeCommands,
+        rules: DeliveryRules,
+    ) -> None:
+        self._bus = bus
+        self._jetstream = JetStream(bus)
+        self._state = state
+        self._ledger = ledger
+        self._nodes = nodes
+        self._rules = rules
+
+    def worth_trying(self, lane: Lane) -> bool:
+        """Whether an attempt would reach an engine, or the session is gone for good."""
+        record = self._state.session(lane.tenant_id, lane.session_id)
+        if record is None:
+            return True
+        return self._state.view(record, time.monotonic()).state.can_send
+
+    async def try_head(self, lane: Lane, head: Head, lease: Lease) -> Head | Done:
+        """Try once. A `Head` has to wait as it says; `Done` has been removed.
+
+        Raises `nats_unavailable` and the like from the ledger or the outbox: the head is still
+        there, and everything done so far can be repeated.
+        """
+        age_s = time.time() - head.item.accepted_at
+        record = self._state.session(lane.tenant_id, lane.session_id)
+        if record is None and self._state.synced:
+            code, detail = ErrorCode.SESSION_NOT_FOUND, "the session was deleted"
+            return await self._end_given_up(head, give_up(head.progress, code, detail))
+        if expired(age_s, self._rules):
+            code, detail = ErrorCode.TIMEOUT, "it waited too long to be sent"
+            return await self._end_given_up(head, give_up(head.progress, code, detail))
+        try:
+            answer = await self._ask(lane, head, lease)
+        except BlazzError as error:
+            return await self._after_error(head, error, age_s)
+        return await self._end_answered(head, answer)
+
+    async def _ask(self, lane: Lane, head: Head, lease: Lease) -> SendAnswer:
+        assignment = self._state.assignment(lane.session_id)
+        if assignment is None or not self.worth_trying(lane):
+            raise NotReceived(ErrorCode.SESSION_NOT_ONLINE)
+        if not lease.still_held():
+            raise NotReceived(ErrorCode.LEASE_LOST)
+        item = head.item
+        command = SendMessage(
+            session_id=item.session_id,
+            epoch=assignment.epoch,
+            message_id=item.message_id,
+            to=item.to,
+            content=item.content,
+            attempt=head.first_attempt + head.progress.attempts,
+            dispatcher_epoch=lease.epoch,
+        )
+        answer = await self._nodes.ask(assignment, "send_message", command)
+        assert isinstance(answer, SendAnswer)
+        if answer.message_id != item.message_id or not answer.state.final:
+            raise BlazzError(ErrorCode.INTERNAL, "the node's answer is about something else")
+        return answer
+
+    async def _after_error(self, head: Head, error: BlazzError, age_s: float) -> Head | Done:
+        if error.code is ErrorCode.STALE_EPOCH:
+            metrics.FENCE_CONFLICTS.labels(what="send").inc()
+        decision = after_error(
+            head.progress,
+            error.code,
+            error.detail,
+            received=not isinstance(error, NotReceived),
+            age_s=age_s,
+            unit_random=random.random(),
+            rules=self._rules,
+        )
+        if isinstance(decision, GiveUp):
+            return await self._end_given_up(head, decision)
+        if not decision.offline:
+            log.info(
+                "message.retry_scheduled",
+                **{
+                    log_keys.SESSION: head.item.session_id,
+                    log_keys.MESSAGE: head.item.message_id,
+                    log_keys.ATTEMPT: decision.progress.attempts,
+                    log_keys.CODE: error.code,
+                },
+            )
+        return msgspec.structs.replace(
+            head,
+            progress=decision.progress,
+            wait=Wait(decision.delay_s, decision.offline),
+        )
+
+    # Ends ---------------------------------------------------------------------------------------
+
+    async def _end_answered(self, head: Head, answer: SendAnswer) -> Done:
+        at = time.time()
+
+        def finish(message: ChatMessage) -> ChatMessage:
+            done = ledger_fold.finish(
+                message, answer.state, at, answer.error_code, answer.error_detail, answer.chat_id
+            )
+            ack = ledger_fold.higher(done.ack, answer.ack)
+            return msgspec.structs.replace(done, ack=ack)
+
+        if answer.state is not MessageState.SENT:
+            code = answer.error_code or ErrorCode.INTERNAL.value
+            detail = answer.error_detail
+            await self._tell(head.item, answer.state, code, detail)
+        return await self._end(head, answer.state, finish)
+
+    async def _end_given_up(self, head: Head, given_up: GiveUp) -> Done:
+        item, at = head.item, time.time()
+        code, detail = given_up.code.value, given_up.detail or None
+        await self._tell(item, given_up.state, code, detail)
+        letter = DeadLetter(item, given_up.attempts, code, at, detail)
+        await typed.publish_durable(
+            self._bus, dead_letter(item.tenant_id, item.session_id), letter, item.message_id
+        )
+        return await self._end(
+            head,
+            given_up.state,
+            lambda message: ledger_fold.finish(message, given_up.state, at, code, detail),
+        )
+
+    async def _tell(
+        self, item: OutboxItem, state: MessageState, code: str, detail: str | None
+    ) -> None:
+        """Publish how it ended: no node can say that a message was given up."""
+        kind = MessageUnknown if state is MessageState.UNKNOWN else MessageFailed
+        data = kind(item.message_id, item.to, code, detail)
+        assignment = self._state.assignment(item.session_id)
+        told = Event(
+            event_id=ids.event_id(uuid_utils.uuid7().bytes),
+            at=time.time(),
+            tenant_id=item.tenant_id,
+            session_id=item.session_id,
+            node_id=CONTROL_PLANE,
+            epoch=assignment.epoch if assignment else 0,
+            data=data,
+        )
+        subject = event(CONTROL_PLANE, item.tenant_id, item.session_id, data)
+        await typed.publish_durable(self._bus, subject, told, f"{item.message_id}.final")
+
+    async def _end(
+        self, head: Head, state: MessageState, finish: Callable[[ChatMessage], ChatMessage]
+    ) -> Done:
+        item = head.item
+        await self._ledger.change(
+            item.tenant_id,
+            item.session_id,
+            item.message_id,
+            # The API may have died between the outbox and the ledger: the item has it all.
+            lambda old: finish(old if old is not None else ledger_fold.accepted(item)),
+        )
+        await self._jetstream.delete_message(OUTBOX, head.sequence)
+        kind = ledger_fold.accepted(item).kind
+        metrics.MESSAGES.labels(direction="outbound", kind=kind, result=state).inc()
+        metrics.SEND_SECONDS.observe(max(0.0, time.time() - item.accepted_at))
+        log.info(
+            "message.finished",
+            **{
+                log_keys.TENANT: item.tenant_id,
+                log_keys.SESSION: item.session_id,
+                log_keys.MESSAGE: item.message_id,
+                log_keys.STATE: state,
+            },
+        )
+        return Done(state)

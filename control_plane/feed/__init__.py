@@ -1,0 +1,1 @@
+"""Events to readers: live, and from the past."""

@@ -1,0 +1,115 @@
+"""The folder: EVENTS into the ledger, by one durable reader that all replicas share.
+
+Owns consumption, order per message and what happens to an event that cannot be folded. Never
+decides what an event means.
+"""
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+
+from control_plane import metrics
+from control_plane.core.ledger_fold import fold, message_id_of
+from control_plane.ledger.port import Ledger
+from schemas import log_keys
+from schemas.errors import BlazzError, ErrorCode
+from schemas.events import Event, MessageReceived, SessionStateChanged
+from schemas.resources import EVENTS
+from schemas.subjects import EVENTS_ALL, event
+from schemas.transport.background import Background
+from schemas.transport.connection import Bus
+from schemas.transport.durable import DurableSpec, Work, consume
+
+log = structlog.get_logger()
+
+ERROR_CODES: Final = frozenset(code.value for code in ErrorCode)
+DURABLE: Final = DurableSpec(name="ledger", subject=EVENTS_ALL, max_ack_pending=256)
+_LINES: Final = 8
+_LINE_MAX: Final = 32
+_AGAIN_AFTER_S: Final = 1.0
+
+
+async def fold_events(bus: Bus, ledger: Ledger) -> None:
+    """Fold for ever. A message's events go through one line, one after the other."""
+    lines = [asyncio.Queue[tuple[Work, Event]](_LINE_MAX) for _ in range(_LINES)]
+    async with Background() as tasks:
+        for number, line in enumerate(lines):
+            tasks.start(_work_off(line, ledger), name=f"ledger fold {number}")
+        async with aclosing(consume(bus, EVENTS, DURABLE, batch=_LINE_MAX)) as works:
+            async for work in works:
+                seen = await _read(work)
+                if seen is not None:
+                    key = message_id_of(seen.data) or seen.session_id
+                    await lines[hash(key) % _LINES].put((work, seen))
+
+
+async def _read(work: Work) -> Event | None:
+    """The event, or None if it is not one: then it is given up."""
+    try:
+        seen = work.value(Event)
+    except BlazzError:
+        log.warning("ledger.event_malformed", subject=work.subject)
+        await _quietly_give_up(work)
+        return None
+    # The server checks who may publish on a subject; the payload must not say otherwise.
+    if work.subject != event(seen.node_id, seen.tenant_id, seen.session_id, seen.data):
+        log.warning("ledger.event_misplaced", subject=work.subject)
+        await _quietly_give_up(work)
+        return None
+    return seen
+
+
+async def _quietly_give_up(work: Work) -> None:
+    try:
+        await work.give_up()
+    except BlazzError as error:
+        log.debug("ledger.give_up_failed", code=error.code)
+
+
+async def _work_off(line: asyncio.Queue[tuple[Work, Event]], ledger: Ledger) -> None:
+    while True:
+        work, seen = await line.get()
+        try:
+            await _fold_one(seen, ledger)
+            await work.ack()
+        except BlazzError as error:
+            log.info(
+                "ledger.fold_postponed",
+                **{log_keys.CODE: error.code, log_keys.SESSION: seen.session_id},
+            )
+            try:
+                await work.again(_AGAIN_AFTER_S)
+            except BlazzError as away:
+                # It comes again by itself after the durable's ack wait.
+                log.debug("ledger.nak_failed", code=away.code)
+
+
+def _reason_label(reason: str | None) -> str:
+    """A reason as a label: our own codes only, for a free text would make labels without end."""
+    if reason is None:
+        return ""
+    return reason if reason in ERROR_CODES else "other"
+
+
+async def _fold_one(seen: Event, ledger: Ledger) -> None:
+    data = seen.data
+    if isinstance(data, SessionStateChanged):
+        metrics.TRANSITIONS.labels(
+            previous=data.previous, state=data.state, reason=_reason_label(data.reason)
+        ).inc()
+    message_id = message_id_of(data)
+    if message_id is not None:
+        await ledger.change(
+            seen.tenant_id,
+            seen.session_id,
+            message_id,
+            lambda old: fold(old, data, session_id=seen.session_id, at=seen.at),
+        )
+    if isinstance(data, MessageReceived):
+        metrics.MESSAGES.labels(
+            direction=data.message.direction, kind=data.message.kind, result=data.message.state
+        ).inc()
+    metrics.EVENT_LAG.set(max(0.0, time.time() - seen.at))

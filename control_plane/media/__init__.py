@@ -1,0 +1,1 @@
+"""Uploads waiting to be sent, kept on the stream MEDIA."""

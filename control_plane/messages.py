@@ -1,0 +1,160 @@
+"""Messages: acceptance into a session's lane, and reading the ledger.
+
+Owns the moment of acceptance. Never sends: a dispatcher works the lanes off. From the durable
+append on, a message ends exactly once as sent, failed or unknown.
+"""
+
+import secrets
+import time
+from typing import Final
+
+import structlog
+
+from control_plane.core import ledger_fold, media_kinds
+from control_plane.ledger.port import Ledger
+from control_plane.media.store import JetStreamMediaStore
+from control_plane.node_commands import NodeCommands
+from control_plane.sessions import FleetSessions
+from schemas import ids, log_keys
+from schemas.api import Page
+from schemas.commands import GetMedia, MediaChunk
+from schemas.errors import BlazzError, ErrorCode
+from schemas.ids import ChatId, MessageId, SessionId, TenantId
+from schemas.messages import ChatMessage, Content, Media
+from schemas.records import OutboxItem
+from schemas.states import MessageDirection
+from schemas.subjects import outbox_lane, shard_of
+from schemas.transport import typed
+from schemas.transport.connection import Bus
+
+log = structlog.get_logger()
+
+_APPEND_TRIES: Final = 2
+_UNSURE: Final = frozenset({ErrorCode.TIMEOUT, ErrorCode.NATS_UNAVAILABLE})
+_MESSAGE_RANDOM_BYTES: Final = 9
+
+
+class LaneMessages:
+    """A tenant's messages."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        sessions: FleetSessions,
+        ledger: Ledger,
+        media: JetStreamMediaStore,
+        nodes: NodeCommands,
+    ) -> None:
+        self._bus = bus
+        self._sessions = sessions
+        self._ledger = ledger
+        self._media = media
+        self._nodes = nodes
+
+    async def accept(
+        self, tenant: TenantId, session: SessionId, to: ChatId, content: Content
+    ) -> ChatMessage:
+        """See `ports.Messages.accept`. Raises `session_not_found`, `media_not_found`,
+        `media_unsupported`, `nats_unavailable`."""
+        await self._sessions.record(tenant, session)
+        if isinstance(content, Media):
+            await self._check_media(tenant, content)
+        item = OutboxItem(
+            message_id=ids.message_id(secrets.token_bytes(_MESSAGE_RANDOM_BYTES)),
+            tenant_id=tenant,
+            session_id=session,
+            to=to,
+            content=content,
+            accepted_at=time.time(),
+        )
+        await self._append(item)
+        message = ledger_fold.accepted(item)
+        try:
+            # The dispatcher may have been quicker: then its word stands.
+            stands = await self._ledger.change(
+                tenant,
+                session,
+                item.message_id,
+                lambda old: message if old is None else None,
+            )
+        except BlazzError as error:
+            # It is accepted all the same: the lane has it, and its end writes the ledger.
+            log.warning(
+                "message.ledger_late",
+                **{log_keys.MESSAGE: item.message_id, log_keys.CODE: error.code},
+            )
+            return message
+        return stands or message
+
+    async def _check_media(self, tenant: TenantId, content: Media) -> None:
+        held = await self._media.ref(tenant, content.media.media_id)
+        if held != content.media:
+            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND)
+        if not media_kinds.kind_fits(content.kind, held.mimetype):
+            detail = f"{held.mimetype} cannot be sent as {content.kind}"
+            raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, detail)
+
+    async def _append(self, item: OutboxItem) -> None:
+        lane = outbox_lane(shard_of(item.session_id), item.tenant_id, item.session_id)
+        for attempt in range(1, _APPEND_TRIES + 1):
+            try:
+                await typed.publish_durable(self._bus, lane, item, item.message_id)
+            except BlazzError as error:
+                # Repeated under the same id it cannot lie in the lane twice.
+                if error.code not in _UNSURE or attempt == _APPEND_TRIES:
+                    raise
+            else:
+                return
+
+    async def wait_final(
+        self, tenant: TenantId, session: SessionId, message: MessageId, *, timeout_s: float
+    ) -> ChatMessage:
+        """See `ports.Messages.wait_final`. Raises `message_not_found`."""
+        await self._sessions.record(tenant, session)
+        found = await self._ledger.wait_final(tenant, session, message, timeout_s=timeout_s)
+        return _found(found)
+
+    async def list(
+        self,
+        tenant: TenantId,
+        session: SessionId,
+        *,
+        chat: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[ChatMessage]:
+        """Newest first. Raises `session_not_found`."""
+        await self._sessions.record(tenant, session)
+        return await self._ledger.list(tenant, session, chat=chat, limit=limit, cursor=cursor)
+
+    async def get(self, tenant: TenantId, session: SessionId, message: MessageId) -> ChatMessage:
+        """Raises `session_not_found`, `message_not_found`."""
+        await self._sessions.record(tenant, session)
+        return _found(await self._ledger.get(tenant, session, message))
+
+    async def media(
+        self, tenant: TenantId, session: SessionId, message: MessageId, offset: int
+    ) -> MediaChunk:
+        """Through the session's node. Raises `media_not_found`, `node_unreachable`, …"""
+        found = await self.get(tenant, session, message)
+        if found.media is None:
+            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "the message has no media")
+        assignment = await self._sessions.assignment(tenant, session)
+        command = GetMedia(
+            session_id=session,
+            epoch=assignment.epoch,
+            message_id=message,
+            chat_id=found.chat_id,
+            from_me=found.direction is MessageDirection.OUTBOUND,
+            participant=found.from_id if found.chat_id.endswith("@g.us") else None,
+            offset=offset,
+        )
+        chunk = await self._nodes.ask(assignment, "get_media", command)
+        assert isinstance(chunk, MediaChunk)
+        return chunk
+
+
+def _found(message: ChatMessage | None) -> ChatMessage:
+    if message is None:
+        raise BlazzError(ErrorCode.MESSAGE_NOT_FOUND)
+    return message

@@ -1,0 +1,106 @@
+"""The composition of the control plane's services, and their lifetimes.
+
+Owns who is built from what and which background tasks run for which role. Never a decision. The
+order of leaving is the reverse of entering: dispatching and reconciling end (their leases are
+given back) before the state they read.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from control_plane.access.idempotency import BucketIdempotency
+from control_plane.access.keys import BucketAccess
+from control_plane.config import ControlPlaneSettings, Role
+from control_plane.dispatcher.delivery import Delivery
+from control_plane.dispatcher.shard import ShardDispatcher
+from control_plane.feed.stream_feed import StreamFeed
+from control_plane.fleet import OperatorFleet
+from control_plane.ledger.folder import fold_events
+from control_plane.ledger.jetstream import JetStreamLedger
+from control_plane.media.server import serve_media
+from control_plane.media.store import JetStreamMediaStore
+from control_plane.messages import LaneMessages
+from control_plane.node_commands import NodeCommands
+from control_plane.ports import Services
+from control_plane.reconciler.loop import Reconciler
+from control_plane.sessions import FleetSessions
+from control_plane.state.fleet_state import FleetState
+from control_plane.state.fleet_watch import keep_fed
+from control_plane.state.fleet_writer import FleetWriter
+from schemas.records import LeaseRecord
+from schemas.resources import FLEET
+from schemas.subjects import OUTBOX_SHARDS
+from schemas.transport.background import Background
+from schemas.transport.connection import Bus
+from schemas.transport.kv import Bucket
+
+log = structlog.get_logger()
+
+_GAUGES_EVERY_S = 5.0
+
+
+@asynccontextmanager
+async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterator[Services]:
+    """Run the roles of `settings` for the block. The streams and buckets must exist
+    (`transport.ensure.ensure_all`).
+
+    Raises `nats_unavailable` if the fleet's records cannot be read in time; a crash of a
+    background task ends the block with its error.
+    """
+    state = FleetState(settings.liveness, now=time.monotonic())
+    bucket = Bucket(bus, FLEET)
+    writer = FleetWriter(bucket, state)
+    nodes = NodeCommands(bus)
+    sessions = FleetSessions(
+        bucket,
+        state,
+        writer,
+        nodes,
+        default_engine=settings.default_engine,
+        default_region=settings.default_region,
+    )
+    ledger = JetStreamLedger(bus, index_entries_max=settings.ledger_index_max)
+    media = JetStreamMediaStore(bus)
+    feed = StreamFeed(bus, followers_max=settings.feed_followers_max)
+    fleet = OperatorFleet(bus, state, feed)
+    me = LeaseRecord(settings.replica, uuid.uuid4().hex, time.time())
+    async with (
+        keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
+        serve_media(bus, state, media),
+        Background() as tasks,
+    ):
+        tasks.start(ledger.follow(), name="ledger follow")
+        tasks.start(fold_events(bus, ledger), name="ledger fold")
+        tasks.start(_keep_gauges(fleet), name="gauges")
+        if Role.RECONCILER in settings.roles:
+            reconciler = Reconciler(bus, state, writer, nodes, settings.reconciler)
+            tasks.start(reconciler.run(me), name="reconciler")
+        if Role.DISPATCHER in settings.roles:
+            delivery = Delivery(bus, state, ledger, nodes, settings.dispatcher.rules)
+            sends = asyncio.Semaphore(settings.dispatcher.sends_max)
+            for number in range(OUTBOX_SHARDS):
+                shard = ShardDispatcher(bus, number, state, delivery, settings.dispatcher, sends)
+                tasks.start(shard.run(me), name=f"dispatcher {number}")
+        log.info("control_plane.opened", roles=sorted(settings.roles), replica=settings.replica)
+        yield Services(
+            sessions=sessions,
+            messages=LaneMessages(bus, sessions, ledger, media, nodes),
+            media=media,
+            feed=feed,
+            access=BucketAccess(
+                bus, cache_s=settings.auth_cache_s, cache_max=settings.auth_cache_max
+            ),
+            idempotency=BucketIdempotency(bus, in_flight_s=settings.idempotency_in_flight_s),
+            fleet=fleet,
+        )
+
+
+async def _keep_gauges(fleet: OperatorFleet) -> None:
+    while True:
+        fleet.set_gauges()
+        await asyncio.sleep(_GAUGES_EVERY_S)

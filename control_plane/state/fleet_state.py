@@ -1,0 +1,258 @@
+"""The fleet's state in memory: folded from the fleet bucket and the nodes' pulses alone.
+
+Owns the fold and the index by tenant. Never reads the bus or a clock: entries, pulses and `now`
+(monotonic seconds) are handed in. A write of our own is folded like any other, by revision, so
+that an answer to a caller does not wait for the watch.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from control_plane.core import fleet, session_view
+from control_plane.core.liveness import CountedClock, LivenessRules, judge
+from schemas.api import SessionView
+from schemas.records import (
+    Assignment,
+    CapacityRecord,
+    Heartbeat,
+    NodeRecord,
+    SessionObserved,
+    SessionRecord,
+)
+from schemas.states import DesiredState
+from schemas.subjects import (
+    ASSIGNMENTS_PREFIX,
+    CAPACITY_PREFIX,
+    NODES_PREFIX,
+    OBSERVED_PREFIX,
+    SESSIONS_PREFIX,
+)
+
+log = structlog.get_logger()
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+Listener = Callable[[str | None], None]
+"""Told which session may have changed; None: perhaps any (a node's pulse, a resync)."""
+
+_INCARNATIONS_KEPT = 2
+"""A node restarting overlaps with its own past; more than two at once is a fault elsewhere."""
+
+
+class _Pulse(msgspec.Struct, frozen=True):
+    heartbeat: Heartbeat
+    heard_at: float
+    counted_at: float
+
+
+class FleetState:
+    """What is known now. `synced`: the watch has told everything at least once and is not stale."""
+
+    def __init__(self, rules: LivenessRules, *, now: float) -> None:
+        self.rules = rules
+        self.synced = False
+        self.clock = CountedClock()
+        self._watched_from = now
+        self._revisions: dict[str, int] = {}
+        self._nodes: dict[str, NodeRecord] = {}
+        self._reserved: dict[str, int] = {}
+        self._sessions: dict[str, SessionRecord] = {}
+        self._of_tenant: dict[str, dict[str, SessionRecord]] = {}
+        self._assignments: dict[str, Assignment] = {}
+        self._observed: dict[str, dict[str, SessionObserved]] = {}
+        self._pulses: dict[str, dict[str, _Pulse]] = {}
+        self._listeners: list[Listener] = []
+
+    # Folding -----------------------------------------------------------------------------------
+
+    def fold(self, key: str, raw: bytes | None, revision: int) -> None:
+        """Take in a key's value (None: deleted). An older revision than known changes nothing;
+        revision 0 says that the key was found gone."""
+        if revision and revision <= self._revisions.get(key, 0):
+            return
+        if raw is None:
+            self._revisions.pop(key, None)
+        else:
+            self._revisions[key] = revision
+        try:
+            session_id = self._fold_value(key, raw)
+        except msgspec.MsgspecError:
+            log.warning("fleet.record_malformed", key=key)
+            return
+        self.tell(session_id)
+
+    def _fold_value(self, key: str, raw: bytes | None) -> str | None:
+        last = key.rpartition(".")[2]
+        if key.startswith(SESSIONS_PREFIX):
+            self._fold_session(last, _decode(raw, SessionRecord))
+            return last
+        if key.startswith(ASSIGNMENTS_PREFIX):
+            _set(self._assignments, last, _decode(raw, Assignment))
+            return last
+        if key.startswith(OBSERVED_PREFIX):
+            node_id = key.split(".")[1]
+            of_session = self._observed.setdefault(last, {})
+            _set(of_session, node_id, _decode(raw, SessionObserved))
+            if not of_session:
+                del self._observed[last]
+            return last
+        if key.startswith(NODES_PREFIX):
+            _set(self._nodes, last, _decode(raw, NodeRecord))
+            if raw is None:
+                self._pulses.pop(last, None)
+        elif key.startswith(CAPACITY_PREFIX):
+            capacity = _decode(raw, CapacityRecord)
+            _set(self._reserved, last, capacity.reserved if capacity else None)
+        return None
+
+    def _fold_session(self, session_id: str, record: SessionRecord | None) -> None:
+        old = self._sessions.get(session_id)
+        if old is not None and record is None:
+            self._of_tenant[old.tenant_id].pop(session_id, None)
+        _set(self._sessions, session_id, record)
+        if record is not None:
+            self._of_tenant.setdefault(record.tenant_id, {})[session_id] = record
+
+    def hear(self, pulse: Heartbeat, now: float) -> None:
+        """Take in a heartbeat; one no newer than the last of its incarnation is dropped."""
+        of_node = self._pulses.setdefault(pulse.node_id, {})
+        last = of_node.pop(pulse.incarnation, None)
+        if last is not None and pulse.sequence <= last.heartbeat.sequence:
+            of_node[pulse.incarnation] = last
+            return
+        of_node[pulse.incarnation] = _Pulse(pulse, now, self.clock.counted(now))
+        while len(of_node) > _INCARNATIONS_KEPT:
+            del of_node[next(iter(of_node))]
+
+    def bus_lost(self, began_at: float) -> None:
+        """Our own bus is away since `began_at`: silence proves nothing from then on."""
+        self.clock = self.clock.bus_lost(began_at)
+
+    def bus_back(self, now: float) -> None:
+        """Our own bus is back."""
+        self.clock = self.clock.bus_back(now, self.rules.thaw_after_s)
+
+    # Listening ---------------------------------------------------------------------------------
+
+    def on_change(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` (quick, never raising) after each change. Returns the undo."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def tell(self, session_id: str | None) -> None:
+        """Tell the listeners."""
+        for listener in list(self._listeners):
+            listener(session_id)
+
+    # Reading -----------------------------------------------------------------------------------
+
+    def node(self, node_id: str, now: float) -> fleet.NodeSnapshot | None:
+        """A node as it stands, or None if it is not known."""
+        record = self._nodes.get(node_id)
+        if record is None:
+            return None
+        pulse = self._pulses.get(node_id, {}).get(record.incarnation)
+        state = judge(
+            stopped=record.stopped,
+            heard_at=pulse.counted_at if pulse else None,
+            watched_from=self._watched_from,
+            now=self.clock.counted(now),
+            rules=self.rules,
+        )
+        return fleet.NodeSnapshot(
+            record=record,
+            state=state,
+            reserved=self._reserved.get(node_id, 0),
+            heartbeat=pulse.heartbeat if pulse else None,
+            age_s=max(0.0, now - pulse.heard_at) if pulse else None,
+        )
+
+    def nodes(self, now: float) -> dict[str, fleet.NodeSnapshot]:
+        """All nodes."""
+        found = {node_id: self.node(node_id, now) for node_id in sorted(self._nodes)}
+        return {node_id: node for node_id, node in found.items() if node is not None}
+
+    def session(self, tenant_id: str, session_id: str) -> SessionRecord | None:
+        """A tenant's session; None for another's, and for one that is being deleted."""
+        record = self._sessions.get(session_id)
+        if record is None or record.tenant_id != tenant_id:
+            return None
+        return None if record.desired is DesiredState.DELETED else record
+
+    def sessions(self, tenant_id: str | None) -> Iterator[SessionRecord]:
+        """A tenant's sessions, or (None) everybody's, without those being deleted."""
+        of = self._sessions if tenant_id is None else self._of_tenant.get(tenant_id, {})
+        return (record for record in of.values() if record.desired is not DesiredState.DELETED)
+
+    def assignment(self, session_id: str) -> Assignment | None:
+        """Which node should run it."""
+        return self._assignments.get(session_id)
+
+    def observed(self, session_id: str, now: float) -> SessionObserved | None:
+        """What its node saw of it, if that is of the current epoch and incarnation."""
+        assignment = self._assignments.get(session_id)
+        return fleet.current(
+            assignment, self._last_observed(assignment), lambda node_id: self.node(node_id, now)
+        )
+
+    def observed_nodes(self, session_id: str) -> tuple[str, ...]:
+        """Every node that has an observation of it lying about."""
+        return tuple(self._observed.get(session_id, ()))
+
+    def view(self, record: SessionRecord, now: float) -> SessionView:
+        """A session as customers see it."""
+        assignment = self._assignments.get(record.session_id)
+        node = self.node(assignment.node_id, now) if assignment else None
+        return session_view.session_view(record, assignment, self._last_observed(assignment), node)
+
+    def snapshot(self, now: float) -> fleet.FleetSnapshot:
+        """A frozen copy of all of it: linear in the number of sessions."""
+        observed = {}
+        for session_id, assignment in self._assignments.items():
+            seen = self._last_observed(assignment)
+            if seen is not None:
+                observed[session_id] = seen
+        return fleet.FleetSnapshot(
+            nodes=self.nodes(now),
+            sessions=dict(self._sessions),
+            assignments=dict(self._assignments),
+            observed=observed,
+        )
+
+    def snapshot_of(self, session_id: str, now: float) -> fleet.FleetSnapshot:
+        """A frozen copy of what concerns one session."""
+        record, assignment = self._sessions.get(session_id), self._assignments.get(session_id)
+        node = self.node(assignment.node_id, now) if assignment else None
+        seen = self._last_observed(assignment)
+        return fleet.FleetSnapshot(
+            nodes={node.record.node_id: node} if node else {},
+            sessions={session_id: record} if record else {},
+            assignments={session_id: assignment} if assignment else {},
+            observed={session_id: seen} if seen else {},
+        )
+
+    def placement_snapshot(self, now: float) -> fleet.FleetSnapshot:
+        """Only what placement looks at: linear in the number of nodes."""
+        return fleet.FleetSnapshot(self.nodes(now), {}, {}, {})
+
+    def _last_observed(self, assignment: Assignment | None) -> SessionObserved | None:
+        if assignment is None:
+            return None
+        return self._observed.get(assignment.session_id, {}).get(assignment.node_id)
+
+
+def _decode(raw: bytes | None, kind: type[T]) -> T | None:
+    return None if raw is None else msgspec.json.decode(raw, type=kind)
+
+
+V = TypeVar("V")
+
+
+def _set(mapping: dict[str, V], key: str, value: V | None) -> None:
+    if value is None:
+        mapping.pop(key, None)
+    else:
+        mapping[key] = value

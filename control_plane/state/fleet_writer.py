@@ -1,0 +1,254 @@
+"""The fleet writer: every change the control plane makes to sessions, assignments and capacity.
+
+Owns the atomic batches and their compare-and-set loops. Never decides what is wanted or where it
+goes: callers and `core.placement` do. Each place on a node is taken and given back in the same
+batch as the assignment, so that no number of concurrent writers can oversubscribe a node.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from control_plane.core.backoff import delay_s
+from control_plane.core.placement import Unplaceable, Wanted, place
+from control_plane.state.fleet_state import FleetState
+from schemas import log_keys
+from schemas.errors import BlazzError, ErrorCode
+from schemas.records import (
+    Assignment,
+    CapacityRecord,
+    SessionNameRecord,
+    SessionRecord,
+)
+from schemas.states import DesiredState
+from schemas.subjects import (
+    assignment_key,
+    capacity_key,
+    observed_key,
+    session_key,
+    session_name_key,
+)
+from schemas.transport.kv import Bucket, Conflict, Delete, Entry, Put
+
+log = structlog.get_logger()
+
+_TRIES_MAX: Final = 24
+_PAUSE_MIN_S: Final = 0.005
+_PAUSE_MAX_S: Final = 0.2
+_UNSURE: Final = frozenset({ErrorCode.TIMEOUT, ErrorCode.NATS_UNAVAILABLE})
+
+
+class FleetWriter:
+    """Writes with compare-and-set, and folds what it wrote into the state at once."""
+
+    def __init__(self, bucket: Bucket, state: FleetState) -> None:
+        self._bucket = bucket
+        self._state = state
+        # Creators in this process wait for each other instead of losing races against each other;
+        # those in other processes still race, and the server decides.
+        self._placing = asyncio.Lock()
+
+    async def create(self, record: SessionRecord) -> Assignment:
+        """Place a session and write it, all or nothing.
+
+        Raises `no_node_available`, `session_exists`, `nats_unavailable`.
+        """
+        async with self._placing:
+            for attempt in range(1, _TRIES_MAX + 1):
+                node_id = self._choose(record)
+                assignment = Assignment(record.session_id, record.tenant_id, node_id, 1)
+                try:
+                    if await self._create_at(record, assignment):
+                        return assignment
+                except Conflict:
+                    await self._pause(attempt)
+        raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, "too many sessions are created at once")
+
+    def _choose(self, record: SessionRecord) -> str:
+        wanted = Wanted(record.tenant_id, record.engine, record.region)
+        found = place(self._state.placement_snapshot(time.monotonic()), wanted)
+        if isinstance(found, Unplaceable):
+            raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, str(found.reason))
+        return found.node_id
+
+    async def _create_at(self, record: SessionRecord, assignment: Assignment) -> bool:
+        """Write it if the node has room by the newest count; else learn that count, say False."""
+        node_id = assignment.node_id
+        key = capacity_key(node_id)
+        capacity = await self._bucket.get(key, CapacityRecord)
+        reserved = capacity.value.reserved if capacity.value else 0
+        if capacity.value is not None:
+            self._fold(key, capacity.value, capacity.revision)
+        node = self._state.node(node_id, time.monotonic())
+        if node is None or reserved >= node.sessions_max:
+            return False
+        puts = [
+            Put(
+                key=session_key(record.tenant_id, record.session_id),
+                value=record,
+                expect_revision=0,
+            ),
+            Put(key=assignment_key(record.session_id), value=assignment, expect_revision=0),
+            Put(
+                key=key,
+                value=CapacityRecord(node_id, reserved + 1),
+                expect_revision=capacity.revision,
+            ),
+        ]
+        if record.name is not None:
+            puts.append(await self._claim_name(record, record.name))
+        await self._commit_new(puts, record)
+        return True
+
+    async def _claim_name(self, record: SessionRecord, name: str) -> Put:
+        key = _name_key(record.tenant_id, name)
+        held = await self._bucket.get(key, SessionNameRecord)
+        if held.exists:
+            raise BlazzError(ErrorCode.SESSION_EXISTS, "another session of yours has this name")
+        value = SessionNameRecord(record.session_id, record.tenant_id)
+        return Put(key=key, value=value, expect_revision=held.revision)
+
+    async def _commit_new(self, puts: list[Put], record: SessionRecord) -> None:
+        try:
+            await self._commit(puts)
+        except BlazzError as error:
+            if error.code not in _UNSURE:
+                raise
+            # The answer was lost; a session id is new each time, so its record tells.
+            key = session_key(record.tenant_id, record.session_id)
+            written = await self._bucket.get(key, SessionRecord)
+            if not written.exists:
+                raise
+
+    async def change(
+        self,
+        tenant_id: str,
+        session_id: str,
+        desired: DesiredState,
+        *,
+        new_epoch: Callable[[Assignment], bool] = lambda _assignment: False,
+        restart: bool = False,
+    ) -> SessionRecord:
+        """Say what is wanted of a session, and raise its epoch in the same batch when `restart`
+        or `new_epoch(assignment)` says so. Deleting frees the name at once.
+
+        Raises `session_not_found`, `conflict`, `nats_unavailable`.
+        """
+        for attempt in range(1, _TRIES_MAX + 1):
+            held = await self._bucket.get(session_key(tenant_id, session_id), SessionRecord)
+            old = held.value
+            if old is None or old.desired is DesiredState.DELETED:
+                raise BlazzError(ErrorCode.SESSION_NOT_FOUND)
+            assigned = await self._bucket.get(assignment_key(session_id), Assignment)
+            raises = assigned.value is not None and (restart or new_epoch(assigned.value))
+            record = msgspec.structs.replace(
+                old, desired=desired, restart_generation=old.restart_generation + restart
+            )
+            if record == old and not raises:
+                return old
+            changes: list[Put | Delete] = [
+                Put(key=held.key, value=record, expect_revision=held.revision)
+            ]
+            if raises:
+                changes.append(_raised(assigned))
+            if desired is DesiredState.DELETED and old.name is not None:
+                changes += await self._release_name(old, old.name)
+            try:
+                await self._commit(changes)
+            except Conflict:
+                await self._pause(attempt)
+                continue
+            log.info(
+                "session.desired_changed",
+                **{log_keys.TENANT: tenant_id, log_keys.SESSION: session_id},
+                desired=desired,
+            )
+            return record
+        raise BlazzError(ErrorCode.CONFLICT, "the session is changed by others all the time")
+
+    async def raise_epoch(self, expected: Assignment) -> None:
+        """Place a session anew on its node, if its assignment is still `expected`.
+
+        Raises `conflict` when it is not.
+        """
+        assigned = await self._bucket.get(assignment_key(expected.session_id), Assignment)
+        if assigned.value != expected:
+            raise Conflict("the assignment has changed")
+        await self._commit([_raised(assigned)])
+
+    async def forget(self, tenant_id: str, session_id: str) -> None:
+        """Drop a deleted session's records and give its place back. Safe to repeat."""
+        for attempt in range(1, _TRIES_MAX + 1):
+            held = await self._bucket.get(session_key(tenant_id, session_id), SessionRecord)
+            assigned = await self._bucket.get(assignment_key(session_id), Assignment)
+            changes: list[Put | Delete] = []
+            if held.value is not None:
+                if held.value.desired is not DesiredState.DELETED:
+                    raise Conflict("the session is wanted again")
+                changes.append(Delete(key=held.key, expect_revision=held.revision))
+            if assigned.value is not None:
+                changes.append(Delete(key=assigned.key, expect_revision=assigned.revision))
+                changes.append(await self._give_back(assigned.value.node_id))
+            if not changes:
+                return
+            changes += [
+                Delete(key=observed_key(node_id, session_id))
+                for node_id in self._state.observed_nodes(session_id)
+            ]
+            try:
+                await self._commit(changes)
+            except Conflict:
+                await self._pause(attempt)
+                continue
+            return
+        raise BlazzError(ErrorCode.CONFLICT, "the node's capacity is changed all the time")
+
+    async def _give_back(self, node_id: str) -> Put:
+        capacity = await self._bucket.get(capacity_key(node_id), CapacityRecord)
+        reserved = capacity.value.reserved if capacity.value else 0
+        return Put(
+            key=capacity.key,
+            value=CapacityRecord(node_id, max(0, reserved - 1)),
+            expect_revision=capacity.revision,
+        )
+
+    async def _release_name(self, record: SessionRecord, name: str) -> list[Put | Delete]:
+        held = await self._bucket.get(_name_key(record.tenant_id, name), SessionNameRecord)
+        if held.value is None or held.value.session_id != record.session_id:
+            return []
+        return [Delete(key=held.key, expect_revision=held.revision)]
+
+    async def _commit(self, changes: list[Put] | list[Put | Delete]) -> None:
+        last = await self._bucket.batch(changes)
+        for number, change in enumerate(changes):
+            revision = last - (len(changes) - 1 - number)
+            value = change.value if isinstance(change, Put) else None
+            self._fold(change.key, value, revision)
+
+    def _fold(self, key: str, value: msgspec.Struct | None, revision: int) -> None:
+        raw = None if value is None else msgspec.json.encode(value)
+        self._state.fold(key, raw, revision)
+
+    async def _pause(self, attempt: int) -> None:
+        await asyncio.sleep(
+            delay_s(attempt, random.random(), min_s=_PAUSE_MIN_S, max_s=_PAUSE_MAX_S)
+        )
+
+
+def _name_key(tenant_id: str, name: str) -> str:
+    return session_name_key(tenant_id, hashlib.sha256(name.encode()).hexdigest())
+
+
+def _raised(assigned: Entry[Assignment]) -> Put:
+    assert assigned.value is not None
+    return Put(
+        key=assigned.key,
+        value=msgspec.structs.replace(assigned.value, epoch=assigned.value.epoch + 1),
+        expect_revision=assigned.revision,
+    )
