@@ -1,0 +1,254 @@
+"""One session in Chromium: the engine contract over a page of WhatsApp Web.
+
+Owns the order of starting and ending, and the mapping of the contract's calls to the bridge's.
+Never names anything of wa-js, never decides a session's state, and never takes a session over
+that another client holds.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import structlog
+
+from schemas import log_keys
+from schemas.errors import BlazzError, ErrorCode
+from schemas.messages import MEDIA_BYTES_MAX, Media
+from schemas.states import Ack, EngineKind
+from swarm_node.engines.chromium.bridge.page_bridge import PageBridge
+from swarm_node.engines.chromium.bundle import Bundle, find_bundle
+from swarm_node.engines.chromium.event_queue import EventQueue
+from swarm_node.engines.chromium.hosts.contract import BrowserHost, OpenProfile
+from swarm_node.engines.chromium.keeper import PageKeeper
+from swarm_node.engines.chromium.settings import ChromiumSettings
+from swarm_node.engines.contract import (
+    Capabilities,
+    EngineEvent,
+    EngineFailed,
+    EngineSpec,
+    MediaBytes,
+    MediaKey,
+    Probe,
+    SendOutcome,
+    SendRequest,
+)
+
+log = structlog.get_logger()
+
+_PAIRING_CODE_CHARS: Final = 8
+_END_LIFE_S: Final = 5.0
+
+
+class ChromiumEngine:
+    """One session's browser. Every call but `start`, `stop` and `kill` needs a ready page."""
+
+    def __init__(self, spec: EngineSpec, settings: ChromiumSettings, host: BrowserHost) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._host = host
+        self._events = EventQueue(settings.events_max)
+        self._profile: OpenProfile | None = None
+        self._keeper: PageKeeper | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._ended = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All of the contract, and a proxy."""
+        return Capabilities(kind=EngineKind.CHROMIUM, proxy=True)
+
+    @property
+    def pids(self) -> list[int]:
+        """The browser's processes, for measuring memory; empty when there is none."""
+        return self._profile.pids if self._profile is not None else []
+
+    @property
+    def page_version(self) -> str | None:
+        """The version of WhatsApp Web that was loaded last."""
+        return self._keeper.version if self._keeper is not None else None
+
+    async def start(self) -> None:
+        """Launch the browser and begin to load WhatsApp Web."""
+        if self._life is not None or self._closing():
+            raise BlazzError(ErrorCode.INTERNAL, "an engine starts once")
+        # Reading half a megabyte and hashing it would hold up the other sessions.
+        bundle = await asyncio.to_thread(find_bundle, self._settings)
+        opened = await self._host.open_profile(self._spec.profile_dir, proxy=self._spec.proxy)
+        self._profile = opened
+        if self._closing():
+            await opened.kill()
+            raise BlazzError(ErrorCode.SHUTTING_DOWN)
+        self._keeper = self._make_keeper(bundle, opened)
+        # Owned: `stop` and `kill` end it.
+        self._life = asyncio.create_task(self._live(self._keeper, opened), name="chromium-engine")
+
+    async def stop(self) -> None:
+        """Take over what the page still holds, close the browser (it flushes its profile)."""
+        self._ended = True
+        await self._end_life()
+        try:
+            if self._keeper is not None:
+                await self._keeper.drain()
+            if self._profile is not None:
+                await self._profile.close()
+        finally:
+            await self._events.close()
+
+    async def kill(self) -> None:
+        """SIGKILL the browser first, then tidy up."""
+        self._ended = True
+        if self._profile is not None:
+            with contextlib.suppress(OSError):
+                await self._profile.kill()
+        await self._events.close()
+        await self._end_life()
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """Its events, until it is stopped and all are read."""
+        return self._events.read()
+
+    async def probe(self) -> Probe:
+        """One call into the page, which asks WhatsApp itself when its last answer is old."""
+        began = time.monotonic()
+        limit_s = self._settings.call_timeout_s
+        argument = {
+            "askAfterMs": self._settings.server_check_period_s * 1000,
+            "askLimitMs": limit_s * 1000 * 0.8,
+        }
+        try:
+            _, bridge = self._usable()
+            seen = await bridge.call("probe", argument, timeout_s=limit_s)
+        except BlazzError as error:
+            if error.code is ErrorCode.PAGE_NOT_READY:
+                return Probe(False, False, False, False, time.monotonic() - began, error.detail)
+            raise
+        return _probe(seen, time.monotonic() - began)
+
+    async def renew_qr(self) -> None:
+        """Ask for a new run of codes."""
+        keeper, bridge = self._usable()
+        keeper.new_qr_run()
+        await self._call(bridge, "refreshQr")
+
+    async def pairing_code(self, phone: str) -> str:
+        """Ask for a code; wa-js keeps it fresh while it waits."""
+        _, bridge = self._usable()
+        try:
+            code = str(await self._call(bridge, "linkCode", {"phone": phone}))
+        except BlazzError as error:
+            if error.code is ErrorCode.PAGE_ERROR:
+                raise BlazzError(ErrorCode.PAIRING_CODE_REFUSED) from error
+            raise
+        code = code.replace("-", "").upper()
+        if len(code) != _PAIRING_CODE_CHARS:
+            raise BlazzError(ErrorCode.PAIRING_CODE_REFUSED, "the code has an unknown shape")
+        return code
+
+    async def send(self, request: SendRequest) -> SendOutcome:
+        """Look the id up, send unless found, wait until WhatsApp has it."""
+        keeper, bridge = self._usable_to_send()
+        message = _message(request)
+        settings = self._settings
+        with keeper.calling():
+            if request.media_path is None or not isinstance(request.content, Media):
+                answer = await bridge.call("send", message, timeout_s=settings.send_timeout_s)
+            else:
+                answer = await bridge.send_with_file(
+                    request.media_path, message, timeout_s=settings.media_timeout_s
+                )
+        return SendOutcome(
+            chat_id=str(answer["chat"]),
+            ack=Ack.from_level(int(answer["ack"])),
+            found_before=bool(answer["found"]),
+        )
+
+    async def download(self, key: MediaKey) -> MediaBytes:
+        """Read a message's media out of the page, in chunks."""
+        keeper, bridge = self._usable_to_send()
+        asked: dict[str, object] = {
+            "id": key.message_id,
+            "chat": key.chat_id,
+            "fromMe": key.from_me,
+            "participant": key.participant,
+        }
+        with keeper.calling():
+            data, mimetype = await bridge.read_media(
+                asked, timeout_s=self._settings.media_timeout_s, bytes_max=MEDIA_BYTES_MAX
+            )
+        return MediaBytes(data=data, mimetype=mimetype)
+
+    async def logout(self) -> None:
+        """Unlink the device; the page tells when it is done."""
+        _, bridge = self._usable()
+        await self._call(bridge, "logout")
+
+    def _make_keeper(self, bundle: Bundle, opened: OpenProfile) -> PageKeeper:
+        return PageKeeper(self._spec, self._settings, bundle, opened, self._events.put)
+
+    async def _live(self, keeper: PageKeeper, opened: OpenProfile) -> None:
+        try:
+            failed = await keeper.run()
+        except Exception:
+            log.exception("engine.keeper_failed", **{log_keys.SESSION: self._spec.session_id})
+            failed = EngineFailed(ErrorCode.INTERNAL, "the engine's own fault; see the log")
+        # It is of no use any more, and may still hold memory and a connection.
+        await opened.kill()
+        await self._events.put(failed)
+
+    def _closing(self) -> bool:
+        return self._ended
+
+    async def _end_life(self) -> None:
+        life = self._life
+        if life is None or life is asyncio.current_task():
+            return
+        life.cancel()
+        await asyncio.wait({life}, timeout=_END_LIFE_S)
+
+    def _usable(self) -> tuple[PageKeeper, PageBridge]:
+        if self._keeper is None:
+            raise BlazzError(ErrorCode.PAGE_NOT_READY, "the browser is not running")
+        return self._keeper, self._keeper.usable()
+
+    def _usable_to_send(self) -> tuple[PageKeeper, PageBridge]:
+        try:
+            return self._usable()
+        except BlazzError as error:
+            raise BlazzError(ErrorCode.SESSION_NOT_ONLINE, error.detail) from error
+
+    async def _call(self, bridge: PageBridge, name: str, argument: object = None) -> Any:
+        return await bridge.call(name, argument, timeout_s=self._settings.call_timeout_s)
+
+
+def _probe(seen: dict[str, Any], round_trip_s: float) -> Probe:
+    answered = bool(seen["answered"])
+    return Probe(
+        authenticated=bool(seen["authenticated"]),
+        main_loaded=bool(seen["mainLoaded"]),
+        stream_main=seen["mode"] == "MAIN",
+        # A socket that says CONNECTED and gets no answer is none.
+        socket_connected=seen["socket"] == "CONNECTED" and answered,
+        round_trip_s=round_trip_s,
+        detail="" if answered else "WhatsApp does not answer on a connected socket",
+    )
+
+
+def _message(request: SendRequest) -> dict[str, object]:
+    content = request.content
+    message: dict[str, object] = {
+        "id": request.message_id,
+        "to": request.to,
+        "replyTo": content.reply_to,
+    }
+    if isinstance(content, Media):
+        if request.media_path is None:
+            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "no bytes came with the message")
+        kind = content.kind.value
+        name = content.media.filename or f"{kind}.{content.media.mimetype.rpartition('/')[2]}"
+        message["text"] = content.caption
+        message["media"] = {"kind": kind, "mimetype": content.media.mimetype, "filename": name}
+    else:
+        message["text"] = content.text
+    return message

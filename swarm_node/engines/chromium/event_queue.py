@@ -1,0 +1,48 @@
+"""The engine's events on their way to their one reader.
+
+Owns order and the bound: who reports waits while the reader is behind. Never drops an event
+before it is closed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from swarm_node.engines.contract import EngineEvent
+
+
+class EventQueue:
+    """A bounded queue that can be closed from outside; what is in it can still be read then."""
+
+    def __init__(self, events_max: int) -> None:
+        self._events: deque[EngineEvent] = deque()
+        self._max = events_max
+        self._changed = asyncio.Condition()
+        self._closed = False
+
+    async def put(self, event: EngineEvent) -> bool:
+        """Add an event, waiting for room. False: it was closed, and nobody will read it."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._closed or len(self._events) < self._max)
+            if self._closed:
+                return False
+            self._events.append(event)
+            self._changed.notify_all()
+            return True
+
+    async def close(self) -> None:
+        """No more events; the reader ends when it has read the rest. Idempotent."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    async def read(self) -> AsyncIterator[EngineEvent]:
+        """Events in order until it is closed and empty."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._closed or bool(self._events))
+                if not self._events:
+                    return
+                event = self._events.popleft()
+                self._changed.notify_all()
+            yield event

@@ -1,0 +1,70 @@
+"""The browser on this machine: where it is, and whether its own sandbox can run here.
+
+Owns the search and the check. Never starts a browser.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from schemas.errors import BlazzError, ErrorCode
+from swarm_node.engines.chromium.settings import EXECUTABLE_ENV, ChromiumSettings
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_USER_NAMESPACES: Final = Path("/proc/sys/user/max_user_namespaces")
+_UNPRIVILEGED: Final = Path("/proc/sys/kernel/unprivileged_userns_clone")
+_APPARMOR: Final = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+
+
+def find_executable(settings: ChromiumSettings, *, bundled: Path | None = None) -> Path:
+    """The browser to use: the setting, `BLAZZ_CHROMIUM`, the PATH, then Playwright's (`bundled`).
+
+    A browser that is named must be there: another one in its place could not open the profiles.
+    Raises `browser_missing`.
+    """
+    named = settings.executable or _from_environment()
+    if named is not None:
+        if not _runnable(named):
+            raise BlazzError(
+                ErrorCode.BROWSER_MISSING, f"there is no program at {named} ({EXECUTABLE_ENV})"
+            )
+        return named
+    for name in NAMES:
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    if bundled is not None and _runnable(bundled):
+        return bundled
+    raise BlazzError(
+        ErrorCode.BROWSER_MISSING, f"none of {', '.join(NAMES)} is installed, nor Playwright's own"
+    )
+
+
+def why_not_sandboxed() -> str | None:
+    """Why Chromium's own sandbox can't run on this host, or None when it can."""
+    if os.geteuid() == 0:
+        return "running as root"
+    if _read(_USER_NAMESPACES) == "0":
+        return "user namespaces are switched off (user.max_user_namespaces)"
+    if _read(_UNPRIVILEGED) == "0":
+        return "user namespaces are for root only (kernel.unprivileged_userns_clone)"
+    if _read(_APPARMOR) == "1":
+        return "AppArmor restricts user namespaces (apparmor_restrict_unprivileged_userns)"
+    return None
+
+
+def _from_environment() -> Path | None:
+    named = os.environ.get(EXECUTABLE_ENV)
+    return Path(named) if named else None
+
+
+def _runnable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
