@@ -1,0 +1,109 @@
+"""The header: context, role, bus and fleet in one line, and the banner when something is off.
+
+Pure. Owns what is said first when the width is short.
+"""
+
+from collections import Counter
+
+import msgspec
+
+from schemas.states import NodeState, SessionState
+from tui.health import HealthLimits, NodeHealth, Trust, session_look
+from tui.model import FleetView
+from tui.rows import words
+from tui.rows.cells import Cell, Severity
+
+
+class Banner(msgspec.Struct, frozen=True):
+    """A sentence over the tables, and how bad it is."""
+
+    text: str
+    severity: Severity
+
+
+class FleetCounts(msgspec.Struct, frozen=True):
+    """How many nodes are alive and sessions surely online, of how many."""
+
+    nodes_alive: int = 0
+    nodes: int = 0
+    sessions_online: int = 0
+    sessions_doubted: int = 0
+    sessions: int = 0
+
+
+def count_fleet(view: FleetView, healths: dict[str, NodeHealth], now: float) -> FleetCounts:
+    """Count over the whole fleet, whatever is filtered."""
+    alive = sum(health.state is NodeState.ALIVE for health in healths.values())
+    tally: Counter[str] = Counter()
+    for session in view.sessions.values():
+        look = session_look(view, session, healths, now)
+        if look.trust is Trust.DOUBTED:
+            tally["doubted"] += 1
+        elif look.state is SessionState.ONLINE:
+            tally["online"] += 1
+    return FleetCounts(
+        nodes_alive=alive,
+        nodes=len(healths),
+        sessions_online=tally["online"],
+        sessions_doubted=tally["doubted"],
+        sessions=len(view.sessions),
+    )
+
+
+def header_parts(
+    view: FleetView,
+    counts: FleetCounts,
+    *,
+    context: str,
+    role: str,
+    now: float,
+    stale_after_s: float,
+) -> tuple[Cell, ...]:
+    """The header's parts, the most important first; those at the end go when it is narrow."""
+    bus = view.bus
+    data_age = None if view.last_data_at is None else max(0.0, now - view.last_data_at)
+    old = data_age is None or data_age > stale_after_s
+    link = (
+        Cell(f"● bus {words.round_trip(bus.round_trip_s)}", Severity.GOOD)
+        if bus.up
+        else Cell("✗ bus away", Severity.BAD)
+    )
+    nodes_off = counts.nodes_alive < counts.nodes
+    parts = [
+        Cell(context),
+        Cell(role, Severity.MUTED),
+        link,
+        Cell(f"data {words.age(data_age)}", Severity.WARN if old else Severity.PLAIN),
+        Cell(
+            f"nodes {counts.nodes_alive}/{counts.nodes}",
+            Severity.WARN if nodes_off else Severity.PLAIN,
+        ),
+        Cell(f"online {counts.sessions_online}/{counts.sessions}"),
+    ]
+    if counts.sessions_doubted:
+        parts.append(Cell(f"? {counts.sessions_doubted} unsure", Severity.WARN))
+    unreadable = sum(n for what, n in view.rejected.items() if what.startswith("unreadable"))
+    if unreadable:
+        parts.append(Cell(f"{unreadable} unreadable", Severity.WARN))
+    return tuple(parts)
+
+
+def banner(view: FleetView, now: float, limits: HealthLimits) -> Banner | None:
+    """What a person must know before believing the tables; None when all is well."""
+    bus = view.bus
+    if not bus.up and view.last_data_at is None:
+        return Banner(f"Connecting to the bus: {bus.reason or 'dialling'}", Severity.BUSY)
+    if not bus.up:
+        away = words.age(now - bus.since)
+        why = f" ({bus.reason})" if bus.reason else ""
+        return Banner(f"BUS AWAY {away}{why}: reconnecting; all below is old", Severity.BAD)
+    if view.troubles:
+        told = "; ".join(f"{part}: {why}" for part, why in sorted(view.troubles.items()))
+        return Banner(told, Severity.WARN)
+    if not view.whole:
+        first = "Reading the fleet" if not view.resyncs else "Reading the fleet again"
+        return Banner(first, Severity.BUSY)
+    if view.last_data_at is not None and now - view.last_data_at > limits.suspect_after_s:
+        silent = words.age(now - view.last_data_at)
+        return Banner(f"Nothing heard for {silent}: is any node running?", Severity.WARN)
+    return None

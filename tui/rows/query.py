@@ -1,0 +1,69 @@
+"""Queries: what a `/` filter means, and whether a row passes it.
+
+Owns the filter grammar, k9s's: `re`, `!re`, `-l key=value`, `-f fuzzy`. Pure.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from tui.rows.cells import Row
+
+PATTERN_CHARS_MAX: Final = 100
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A filter as typed, taken apart. `kind` `all` passes everything."""
+
+    text: str = ""
+    kind: Literal["all", "regex", "not", "label", "fuzzy"] = "all"
+    pattern: str = ""
+    label: str = ""
+
+
+EVERYTHING: Final = Query()
+
+
+def parse(text: str) -> Query:
+    """Read a filter. Raises ValueError with a sentence for the person who typed it."""
+    text = text.strip()
+    if not text:
+        return EVERYTHING
+    if len(text) > PATTERN_CHARS_MAX:
+        raise ValueError(f"a filter has at most {PATTERN_CHARS_MAX} characters")
+    if text.startswith("-l"):
+        label, equals, value = text[2:].strip().partition("=")
+        if not label or not equals:
+            raise ValueError("a label filter reads -l key=value")
+        return Query(text, "label", value, label)
+    if text.startswith("-f"):
+        return Query(text, "fuzzy", text[2:].strip().casefold())
+    kind: Literal["not", "regex"] = "not" if text.startswith("!") else "regex"
+    pattern = text[1:] if kind == "not" else text
+    try:
+        re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error.msg}") from error
+    return Query(text, kind, pattern)
+
+
+def passes(query: Query, row: Row, labels: Mapping[str, str] | None = None) -> bool:
+    """Whether a row is shown. What it is searched in is its key and what its cells say, so a
+    masked number cannot be found by its hidden digits."""
+    match query.kind:
+        case "all":
+            return True
+        case "label":
+            return (labels or {}).get(query.label) == query.pattern
+        case "fuzzy":
+            remaining = iter(_text(row).casefold())
+            return all(char in remaining for char in query.pattern)
+        case _:
+            found = re.search(query.pattern, _text(row), re.IGNORECASE) is not None
+            return found is (query.kind == "regex")
+
+
+def _text(row: Row) -> str:
+    return " ".join((row.key, *(cell.text for cell in row.cells)))

@@ -1,0 +1,95 @@
+"""The prompt line: one input, for a filter or a command.
+
+Owns the text being typed. Says what was typed by messages; never applies it.
+"""
+
+from typing import ClassVar, Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Label
+
+Purpose = Literal["filter", "command"]
+_MARKS: dict[Purpose, str] = {"filter": "/", "command": ":"}
+TEXT_CHARS_MAX = 100
+
+
+class Prompt(Horizontal):
+    """Hidden until opened; enter gives the text, esc closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", show=False)]
+    DEFAULT_CSS = """
+    Prompt {
+        height: 1; display: none; background: $surface;
+        &.-open { display: block; }
+        Label { width: auto; padding: 0 1; color: $primary; text-style: bold; }
+        #prompt-trouble { color: $error; dock: right; }
+        Input { width: 1fr; height: 1; border: none; padding: 0; background: $surface; }
+        Input:focus { border: none; }
+    }
+    """
+
+    class Typed(Message):
+        """The text changed while it is being typed."""
+
+        def __init__(self, purpose: Purpose, text: str) -> None:
+            super().__init__()
+            self.purpose = purpose
+            self.text = text
+
+    class Given(Typed):
+        """Enter was pressed."""
+
+    class Cancelled(Message):
+        """Esc was pressed."""
+
+        def __init__(self, purpose: Purpose) -> None:
+            super().__init__()
+            self.purpose = purpose
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._purpose: Purpose = "filter"
+
+    def compose(self) -> ComposeResult:
+        """The mark, the input, and what is wrong with it."""
+        yield Label("/", id="prompt-mark", markup=False)
+        yield Input(id="prompt-input", max_length=TEXT_CHARS_MAX, select_on_focus=False)
+        yield Label("", id="prompt-trouble", markup=False)
+
+    def open(self, purpose: Purpose, text: str = "") -> None:
+        """Show it and take the keys."""
+        self._purpose = purpose
+        self.query_one("#prompt-mark", Label).update(_MARKS[purpose])
+        field = self.query_one(Input)
+        with field.prevent(Input.Changed):
+            field.value = text
+        field.cursor_position = len(text)
+        self.say("")
+        self.add_class("-open")
+        field.focus()
+
+    def close(self) -> None:
+        """Hide it; the screen gives the keys to a table again."""
+        self.remove_class("-open")
+
+    def say(self, trouble: str) -> None:
+        """Tell what is wrong with the text."""
+        self.query_one("#prompt-trouble", Label).update(trouble)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Typed(self._purpose, event.value))
+
+    @on(Input.Submitted)
+    def _given(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Given(self._purpose, event.value))
+
+    def action_cancel(self) -> None:
+        """Close without giving."""
+        self.post_message(self.Cancelled(self._purpose))
