@@ -6,8 +6,8 @@ Owns the typed dependencies and parameters. Never a route.
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from litestar.di import Provide
-from litestar.params import Dependency, Parameter
+from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter, SkipValidation
 
 from control_plane.http.auth import principal_of
 from control_plane.http.bodies import AnyRequest
@@ -15,17 +15,18 @@ from control_plane.http.event_stream import Streams
 from control_plane.http.problems import invalid
 from control_plane.http.settings import HttpSettings
 from control_plane.ports import Principal, Services
-from schemas.errors import BlazzError, ErrorCode
 
-Ports = Annotated[Services, Dependency(skip_validation=True)]
-Settings = Annotated[HttpSettings, Dependency(skip_validation=True)]
-Caller = Annotated[Principal, Dependency(skip_validation=True)]
-OpenStreams = Annotated[Streams, Dependency(skip_validation=True)]
+Ports = NamedDependency[SkipValidation[Services]]
+Settings = NamedDependency[SkipValidation[HttpSettings]]
+Caller = NamedDependency[SkipValidation[Principal]]
+OpenStreams = NamedDependency[SkipValidation[Streams]]
 
-Limit = Annotated[int, Parameter(query="limit", ge=1, le=200, description="Items a page.")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Items a page.")]
 Cursor = Annotated[
     str | None,
-    Parameter(query="cursor", max_length=1_000, description="`next_cursor` of the page before."),
+    QueryParameter(
+        name="cursor", max_length=1_000, description="`next_cursor` of the page before."
+    ),
 ]
 
 
@@ -46,14 +47,6 @@ def provided(services: Services, settings: HttpSettings, streams: Streams) -> di
 def public_base(request: AnyRequest, settings: HttpSettings) -> str:
     """Where customers reach us, without a slash at the end."""
     return (settings.public_url or str(request.base_url)).rstrip("/")
-
-
-def phone_digits(settings: HttpSettings, text: str) -> str:
-    """A phone number as digits with its country code; raises `recipient_invalid`."""
-    user, _, server = settings.parse_recipient(text, settings.default_region).partition("@")
-    if server != "c.us":
-        raise BlazzError(ErrorCode.RECIPIENT_INVALID, "It must be a phone number.")
-    return user
 
 
 def check_return_url(url: str | None) -> str | None:

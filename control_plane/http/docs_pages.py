@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
+from litestar.params import FromPath
 
 from control_plane.http.assets import load_assets, read_template, serve_asset
 from control_plane.http.auth import PUBLIC
@@ -55,7 +56,7 @@ async def errors() -> Response[str]:
 
 
 @get("/docs/assets/{name:str}", include_in_schema=False, opt=_OPEN)
-async def docs_asset(request: AnyRequest, name: str) -> Response[bytes]:
+async def docs_asset(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
     """`GET /docs/assets/…`"""
     asset = _ASSETS.get(name)
     if asset is None:
@@ -68,7 +69,7 @@ def page(title: str, body: str) -> Response[str]:
     template = Template(read_template(_PACKAGE, "docs.html"))
     return Response(
         template.substitute(title=escape(title), body=body),
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={"Content-Security-Policy": PAGE_CSP, "Cache-Control": "no-cache"},
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from control_plane.ports import Idempotency, Principal
 from schemas.errors import BlazzError, ErrorCode
@@ -18,8 +18,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         min_length=1,
         max_length=255,
         description="Any unique text. Repeating the request with it repeats the answer, not the "
@@ -55,8 +55,8 @@ async def once(
 ) -> Once[T]:
     """Do `work`, unless this key did it before: then its first result again.
 
-    A refusal gives the key back. A failure that leaves the outcome open keeps it, in flight: a
-    repeat is refused, because doing the work again could do it twice.
+    A refusal gives the key back. A failure that leaves the outcome open keeps it in flight (the
+    store frees it in the end): doing the work again at once could do it twice.
     """
     if key is None:
         return Once(await work(), False)

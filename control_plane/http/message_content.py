@@ -9,6 +9,7 @@ import binascii
 import re
 from typing import Final
 
+from control_plane.core.media_kinds import kind_fits, media_type
 from control_plane.http.problems import InvalidFields, invalid
 from schemas.api import FieldProblem, InlineMedia, NewMessage
 from schemas.errors import BlazzError, ErrorCode
@@ -18,21 +19,15 @@ from schemas.states import MessageKind
 _MIMETYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+(;[ -~]*)?", re.IGNORECASE)
 MIMETYPE_CHARS_MAX: Final = 127
 FILENAME_CHARS_MAX: Final = 255
-_FAMILY_OF_KIND: Final = {
-    MessageKind.IMAGE: "image/",
-    MessageKind.VIDEO: "video/",
-    MessageKind.AUDIO: "audio/",
-    MessageKind.VOICE: "audio/",
-    MessageKind.STICKER: "image/",
-    MessageKind.DOCUMENT: "",
-}
 
 
 def check_mimetype(mimetype: str) -> str:
-    """A well-formed `type/subtype`, lower case but for parameters; raises `media_unsupported`."""
+    """A well-formed mimetype that WhatsApp takes, lower case but for its parameters; else raises
+    `media_unsupported`."""
     text = mimetype.strip()
     if len(text) > MIMETYPE_CHARS_MAX or not _MIMETYPE.fullmatch(text):
         raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, "The mimetype must be type/subtype.")
+    media_type(text)
     essence, semicolon, parameters = text.partition(";")
     return essence.lower() + semicolon + parameters
 
@@ -40,13 +35,9 @@ def check_mimetype(mimetype: str) -> str:
 def kind_for(mimetype: str, wanted: MessageKind | None) -> MessageKind:
     """How media of this mimetype is shown; raises `media_unsupported` for a kind it can't be."""
     if wanted is None:
-        found = (kind for kind, family in _FAMILY_OF_KIND.items() if mimetype.startswith(family))
-        return next(found)
-    family = _FAMILY_OF_KIND.get(wanted)
-    if family is None:
-        raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, f"Media can't be sent as {wanted!s}.")
-    if not mimetype.startswith(family):
-        raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, f"Only {family}* can be sent as {wanted!s}.")
+        return media_type(mimetype).kind
+    if not kind_fits(wanted, mimetype):
+        raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, f"This mimetype can't be sent as {wanted!s}.")
     return wanted
 
 

@@ -24,6 +24,7 @@ from control_plane.http.message_content import (
 from control_plane.http.problems import from_msgspec, invalid
 from control_plane.http.settings import HttpSettings
 from control_plane.ports import Services
+from control_plane.recipients import chat_id_of
 from schemas.api import NewMessage
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ChatId, TenantId
@@ -151,4 +152,4 @@ async def _chunks(file: UploadFile | bytes) -> AsyncIterator[bytes]:
 
 
 def _recipient(new: NewMessage, settings: HttpSettings) -> ChatId:
-    return settings.parse_recipient(new.to, settings.default_region)
+    return chat_id_of(new.to, region=settings.default_region)

@@ -6,7 +6,7 @@ Owns which feed a caller may follow and from where. Never the wire format: see `
 from typing import Annotated
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter
 from litestar.response.base import ASGIResponse
 
 from control_plane.http.auth import Scope, access
@@ -18,8 +18,8 @@ from schemas.ids import SessionId
 TAGS = ["Events"]
 LastEventId = Annotated[
     int | None,
-    Parameter(
-        header="Last-Event-ID",
+    HeaderParameter(
+        name="Last-Event-ID",
         ge=0,
         le=2**63 - 1,
         description="Resume after this event. Browsers and SSE clients send it by themselves.",
@@ -69,7 +69,7 @@ async def follow_session_events(
     services: Ports,
     streams: OpenStreams,
     caller: Caller,
-    session_id: SessionId,
+    session_id: FromPath[SessionId],
     last_event_id: LastEventId = None,
 ) -> ASGIResponse:
     """`GET …/events`"""

@@ -6,7 +6,7 @@ Owns the HTTP shape of `ports.MediaStore`. Never holds a whole upload in memory.
 from typing import Annotated
 
 from litestar import post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from control_plane.http.auth import Scope, access
 from control_plane.http.bodies import AnyRequest, limited
@@ -42,7 +42,7 @@ async def upload_media(
     settings: Settings,
     caller: Caller,
     filename: Annotated[
-        str | None, Parameter(query="filename", min_length=1, max_length=FILENAME_CHARS_MAX)
+        str | None, QueryParameter(name="filename", min_length=1, max_length=FILENAME_CHARS_MAX)
     ] = None,
 ) -> MediaView:
     """`POST /v1/media`"""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from control_plane.http.auth import Scope, access
@@ -17,6 +17,7 @@ from control_plane.http.dependencies import Caller, Cursor, Limit, Ports, Settin
 from control_plane.http.idempotency import IdempotencyKey, once
 from control_plane.http.message_request import content_of, read_message
 from control_plane.ports import Principal, Services
+from control_plane.recipients import chat_id_of
 from schemas.api import NewMessage, Page
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError
@@ -61,13 +62,13 @@ async def send_message(
     services: Ports,
     settings: Settings,
     caller: Caller,
-    session_id: SessionId,
+    session_id: FromPath[SessionId],
     idempotency_key: IdempotencyKey = None,
     wait: Annotated[
-        Literal["sent"] | None, Parameter(query="wait", description="Wait for its end.")
+        Literal["sent"] | None, QueryParameter(name="wait", description="Wait for its end.")
     ] = None,
     timeout_s: Annotated[
-        float, Parameter(query="timeout_s", ge=0.1, le=60, description="How long to wait.")
+        float, QueryParameter(name="timeout_s", ge=0.1, le=60, description="How long to wait.")
     ] = 30.0,
 ) -> Response[ChatMessage]:
     """`POST …/messages`"""
@@ -108,16 +109,18 @@ async def list_messages(
     services: Ports,
     settings: Settings,
     caller: Caller,
-    session_id: SessionId,
+    session_id: FromPath[SessionId],
     chat: Annotated[
         str | None,
-        Parameter(query="chat", max_length=80, description="Only this phone number or chat id."),
+        QueryParameter(
+            name="chat", max_length=80, description="Only this phone number or chat id."
+        ),
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[ChatMessage]:
     """`GET …/messages`"""
-    chat_id = None if chat is None else settings.parse_recipient(chat, settings.default_region)
+    chat_id = None if chat is None else chat_id_of(chat, region=settings.default_region)
     return await services.messages.list(
         caller.tenant_id, session_id, chat=chat_id, limit=limit, cursor=cursor
     )
@@ -131,7 +134,10 @@ async def list_messages(
     opt=access(Scope.MESSAGES, C.SESSION_NOT_FOUND, C.MESSAGE_NOT_FOUND),
 )
 async def get_message(
-    services: Ports, caller: Caller, session_id: SessionId, message_id: MessageId
+    services: Ports,
+    caller: Caller,
+    session_id: FromPath[SessionId],
+    message_id: FromPath[MessageId],
 ) -> ChatMessage:
     """`GET …/messages/{id}`"""
     return await services.messages.get(caller.tenant_id, session_id, message_id)
@@ -154,7 +160,10 @@ async def get_message(
     ),
 )
 async def get_message_media(
-    services: Ports, caller: Caller, session_id: SessionId, message_id: MessageId
+    services: Ports,
+    caller: Caller,
+    session_id: FromPath[SessionId],
+    message_id: FromPath[MessageId],
 ) -> Stream:
     """`GET …/messages/{id}/media`"""
     message = await services.messages.get(caller.tenant_id, session_id, message_id)

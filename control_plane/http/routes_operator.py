@@ -7,7 +7,7 @@ grants a scope he lacks.
 from typing import Annotated, Any
 
 from litestar import delete, get, post
-from litestar.params import Parameter
+from litestar.params import PathParameter
 
 from control_plane.http.auth import Scope, access
 from control_plane.http.bodies import AnyRequest, json_body
@@ -105,7 +105,7 @@ async def list_keys(services: Ports, caller: Caller) -> Page[ApiKeyView]:
     opt=access(Scope.KEYS, C.NOT_FOUND),
 )
 async def revoke_key(
-    services: Ports, caller: Caller, key_id: Annotated[str, Parameter(max_length=64)]
+    services: Ports, caller: Caller, key_id: Annotated[str, PathParameter(max_length=64)]
 ) -> None:
     """`DELETE /v1/keys/{id}`"""
     await services.access.revoke_key(caller.tenant_id, key_id)

@@ -13,7 +13,7 @@ from control_plane.http.dependencies import OpenStreams, Ports, Settings
 from schemas.errors import BlazzError
 
 TAGS = ["Probes"]
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_METRICS_TYPE = "text/plain; version=0.0.4"
 
 
 @get(

@@ -6,7 +6,7 @@ Owns the HTTP shape of `ports.Sessions`. Never decides a state.
 from typing import Annotated, Literal
 
 from litestar import Response, delete, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 
 from control_plane.http import qr_images
 from control_plane.http.auth import Scope, access
@@ -18,10 +18,10 @@ from control_plane.http.dependencies import (
     Ports,
     Settings,
     check_return_url,
-    phone_digits,
     public_base,
 )
 from control_plane.http.idempotency import IdempotencyKey, once, sha256_of
+from control_plane.recipients import phone_digits
 from schemas.api import (
     LinkView,
     NewLink,
@@ -120,7 +120,9 @@ async def list_sessions(
     tags=TAGS,
     opt=access(Scope.SESSIONS, C.SESSION_NOT_FOUND),
 )
-async def get_session(services: Ports, caller: Caller, session_id: SessionId) -> SessionView:
+async def get_session(
+    services: Ports, caller: Caller, session_id: FromPath[SessionId]
+) -> SessionView:
     """`GET /v1/sessions/{id}`"""
     return await services.sessions.get(caller.tenant_id, session_id)
 
@@ -134,7 +136,7 @@ async def get_session(services: Ports, caller: Caller, session_id: SessionId) ->
     status_code=204,
     opt=access(Scope.SESSIONS, C.SESSION_NOT_FOUND),
 )
-async def delete_session(services: Ports, caller: Caller, session_id: SessionId) -> None:
+async def delete_session(services: Ports, caller: Caller, session_id: FromPath[SessionId]) -> None:
     """`DELETE /v1/sessions/{id}`"""
     await services.sessions.delete(caller.tenant_id, session_id)
 
@@ -148,7 +150,9 @@ async def delete_session(services: Ports, caller: Caller, session_id: SessionId)
     status_code=202,
     opt=access(Scope.SESSIONS, *_LIFE, C.NO_NODE_AVAILABLE),
 )
-async def start_session(services: Ports, caller: Caller, session_id: SessionId) -> SessionView:
+async def start_session(
+    services: Ports, caller: Caller, session_id: FromPath[SessionId]
+) -> SessionView:
     """`POST …/start`"""
     return await services.sessions.start(caller.tenant_id, session_id)
 
@@ -162,7 +166,9 @@ async def start_session(services: Ports, caller: Caller, session_id: SessionId) 
     status_code=202,
     opt=access(Scope.SESSIONS, *_LIFE),
 )
-async def stop_session(services: Ports, caller: Caller, session_id: SessionId) -> SessionView:
+async def stop_session(
+    services: Ports, caller: Caller, session_id: FromPath[SessionId]
+) -> SessionView:
     """`POST …/stop`"""
     return await services.sessions.stop(caller.tenant_id, session_id)
 
@@ -175,7 +181,9 @@ async def stop_session(services: Ports, caller: Caller, session_id: SessionId) -
     status_code=202,
     opt=access(Scope.SESSIONS, *_LIFE, C.NO_NODE_AVAILABLE),
 )
-async def restart_session(services: Ports, caller: Caller, session_id: SessionId) -> SessionView:
+async def restart_session(
+    services: Ports, caller: Caller, session_id: FromPath[SessionId]
+) -> SessionView:
     """`POST …/restart`"""
     return await services.sessions.restart(caller.tenant_id, session_id)
 
@@ -189,7 +197,9 @@ async def restart_session(services: Ports, caller: Caller, session_id: SessionId
     status_code=202,
     opt=access(Scope.SESSIONS, *_LIFE),
 )
-async def logout_session(services: Ports, caller: Caller, session_id: SessionId) -> SessionView:
+async def logout_session(
+    services: Ports, caller: Caller, session_id: FromPath[SessionId]
+) -> SessionView:
     """`POST …/logout`"""
     return await services.sessions.logout(caller.tenant_id, session_id)
 
@@ -214,12 +224,12 @@ async def get_qr(
     request: AnyRequest,
     services: Ports,
     caller: Caller,
-    session_id: SessionId,
+    session_id: FromPath[SessionId],
     qr_format: Annotated[
-        QrFormat | None, Parameter(query="format", description="Wins over `Accept`.")
+        QrFormat | None, QueryParameter(name="format", description="Wins over `Accept`.")
     ] = None,
     renew: Annotated[
-        bool, Parameter(query="renew", description="Ask for new codes when they have run out.")
+        bool, QueryParameter(name="renew", description="Ask for new codes when they have run out.")
     ] = False,
 ) -> Response[QrView]:
     """`GET …/qr`"""
@@ -236,7 +246,7 @@ async def get_qr(
         content, media_type = qr_images.png(shown.value), "image/png"
     else:
         drawn = shown.value if chosen == "raw" else qr_images.terminal(shown.value)
-        content, media_type = drawn, "text/plain; charset=utf-8"
+        content, media_type = drawn, "text/plain"
     return Response(content, media_type=media_type, headers=headers)  # type: ignore[arg-type]
 
 
@@ -261,11 +271,15 @@ async def get_qr(
     ),
 )
 async def create_pairing_code(
-    request: AnyRequest, services: Ports, settings: Settings, caller: Caller, session_id: SessionId
+    request: AnyRequest,
+    services: Ports,
+    settings: Settings,
+    caller: Caller,
+    session_id: FromPath[SessionId],
 ) -> PairingCodeView:
     """`POST …/pairing-code`"""
     asked, _ = await json_body(request, PairingCodeRequest, settings.json_bytes_max)
-    phone = phone_digits(settings, asked.phone)
+    phone = phone_digits(asked.phone, region=settings.default_region)
     answer = await services.sessions.pairing_code(caller.tenant_id, session_id, phone)
     return PairingCodeView(answer.code, answer.expires_in_s)
 
@@ -289,7 +303,11 @@ async def create_pairing_code(
     ),
 )
 async def create_link(
-    request: AnyRequest, services: Ports, settings: Settings, caller: Caller, session_id: SessionId
+    request: AnyRequest,
+    services: Ports,
+    settings: Settings,
+    caller: Caller,
+    session_id: FromPath[SessionId],
 ) -> LinkView:
     """`POST …/links`"""
     new, _ = await json_body(request, NewLink, settings.json_bytes_max, optional=True)

@@ -9,11 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from control_plane.core.rate_limit import RatePolicy
-from schemas.ids import ChatId
 from schemas.messages import MEDIA_BYTES_MAX
-
-RecipientParser = Callable[[str, str | None], ChatId]
-"""`(text, default_region) -> ChatId`; raises `recipient_invalid`."""
 
 
 def no_metrics() -> bytes:
@@ -24,7 +20,6 @@ def no_metrics() -> bytes:
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the HTTP app may be told. Sizes in bytes, times in seconds."""
 
-    parse_recipient: RecipientParser
     metrics: Callable[[], bytes] = no_metrics
     """The Prometheus text exposition, for `/metrics`."""
     version: str = "0.1.0"

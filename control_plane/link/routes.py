@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath
 
 from control_plane.http import qr_images
 from control_plane.http.assets import load_assets, serve_asset
@@ -19,7 +20,6 @@ from control_plane.http.dependencies import (
     Ports,
     Settings,
     check_return_url,
-    phone_digits,
 )
 from control_plane.http.event_stream import Emit
 from control_plane.http.headers import PAGE_CSP
@@ -30,6 +30,7 @@ from control_plane.link.page import PairingCodeShown, dashed, render
 from control_plane.link.session_link import SessionLink
 from control_plane.link.views import view
 from control_plane.ports import Services
+from control_plane.recipients import phone_digits
 from schemas.api import PairingCodeRequest
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import LinkTokenRecord
@@ -37,7 +38,7 @@ from schemas.records import LinkTokenRecord
 _ASSETS = load_assets("control_plane.link")
 _OPEN = {"access": PUBLIC}
 _BODY_BYTES_MAX = 4_096
-_HTML = "text/html; charset=utf-8"
+_HTML = "text/html"
 
 
 class StartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +48,7 @@ class StartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/link/{token:str}", include_in_schema=False, opt=_OPEN)
-async def link_page(services: Ports, settings: Settings, token: str) -> Response[str]:
+async def link_page(services: Ports, settings: Settings, token: FromPath[str]) -> Response[str]:
     """`GET /link/{token}`"""
     try:
         record = await services.access.open_link(token)
@@ -58,7 +59,9 @@ async def link_page(services: Ports, settings: Settings, token: str) -> Response
 
 
 @get("/link/{token:str}/events", include_in_schema=False, opt=_OPEN)
-async def link_events(services: Ports, settings: Settings, streams: OpenStreams, token: str) -> Any:
+async def link_events(
+    services: Ports, settings: Settings, streams: OpenStreams, token: FromPath[str]
+) -> Any:
     """`GET /link/{token}/events`: the views, as server-sent events."""
     record = await services.access.open_link(token)
     link = SessionLink(services, record, settings.clock)
@@ -70,7 +73,7 @@ async def link_events(services: Ports, settings: Settings, streams: OpenStreams,
 
 
 @get("/link/{token:str}/qr.svg", include_in_schema=False, opt=_OPEN)
-async def link_qr(services: Ports, settings: Settings, token: str) -> Response[str]:
+async def link_qr(services: Ports, settings: Settings, token: FromPath[str]) -> Response[str]:
     """`GET /link/{token}/qr.svg`: for browsers without scripts."""
     record = await services.access.open_link(token)
     shown = await SessionLink(services, record, settings.clock).qr()
@@ -79,7 +82,7 @@ async def link_qr(services: Ports, settings: Settings, token: str) -> Response[s
 
 @post("/link/{token:str}/start", include_in_schema=False, opt=_OPEN, status_code=204)
 async def link_start(
-    request: AnyRequest, services: Ports, settings: Settings, token: str
+    request: AnyRequest, services: Ports, settings: Settings, token: FromPath[str]
 ) -> Response[None]:
     """`POST /link/{token}/start`: show a code."""
     record = await _permitted(request, services, settings, token)
@@ -96,7 +99,7 @@ async def link_start(
 
 @post("/link/{token:str}/pairing-code", include_in_schema=False, opt=_OPEN, status_code=200)
 async def link_pairing_code(
-    request: AnyRequest, services: Ports, settings: Settings, token: str
+    request: AnyRequest, services: Ports, settings: Settings, token: FromPath[str]
 ) -> Response[Any]:
     """`POST /link/{token}/pairing-code`: JSON for the script, a page for a plain form."""
     content_type, _ = request.content_type
@@ -111,7 +114,7 @@ async def link_pairing_code(
     try:
         body = await read_body(request, _BODY_BYTES_MAX)
         phone = _phone_in(body, as_json=as_json)
-        answer = await link.pairing_code(phone_digits(settings, phone))
+        answer = await link.pairing_code(phone_digits(phone, region=settings.default_region))
     except BlazzError as error:
         if as_json:
             return _refused(error)
@@ -125,7 +128,7 @@ async def link_pairing_code(
 
 
 @get("/link-assets/{name:str}", include_in_schema=False, opt=_OPEN)
-async def link_asset(request: AnyRequest, name: str) -> Response[bytes]:
+async def link_asset(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
     """`GET /link-assets/…`: the page's style and script."""
     asset = _ASSETS.get(name)
     if asset is None:

@@ -36,16 +36,6 @@ from schemas.states import (
 CHUNK_BYTES = 1_000
 
 
-def parse_recipient(text: str, default_region: str | None) -> str:
-    """Enough of a parser for these tests; the real one has its own."""
-    if "@" in text:
-        return text
-    digits = "".join(c for c in text if c.isdigit())
-    if not text.startswith("+") or len(digits) < 7:
-        raise BlazzError(ErrorCode.RECIPIENT_INVALID)
-    return f"{digits}@c.us"
-
-
 class MemorySessions:
     def __init__(self, feed: MemoryFeed) -> None:
         self.feed = feed
