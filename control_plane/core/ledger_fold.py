@@ -21,6 +21,7 @@ from schemas.messages import ChatMessage, Content, InboundMedia, Media, Text
 from schemas.records import OutboxItem
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
 
+_SECOND_END = 0.999
 REACTIONS_MAX = 1024
 """WhatsApp's largest group; each member has one reaction."""
 
@@ -67,12 +68,20 @@ def fold(
     """The message after the event, or None if the event changes nothing."""
     if isinstance(data, MessageReceived):
         # The session is the event's own: a payload cannot put a message into another's ledger.
-        arrived = msgspec.structs.replace(data.message, session_id=session_id)
-        return arrived if old is None else None
+        return None if old is not None else _arrived(data.message, session_id, at)
     if old is None:
         return None
     new = _changed(old, data, at)
     return None if new == old else new
+
+
+def _arrived(message: ChatMessage, session_id: str, at: float) -> ChatMessage:
+    created_at = message.created_at
+    if created_at == int(created_at):
+        # WhatsApp's times are whole seconds: an answer would stand before the message of ours
+        # that it answers. When the node saw it says more, as far as it is within that second.
+        created_at = max(created_at, min(at, created_at + _SECOND_END))
+    return msgspec.structs.replace(message, session_id=session_id, created_at=created_at)
 
 
 def _changed(old: ChatMessage, data: EventData, at: float) -> ChatMessage:
