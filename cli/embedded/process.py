@@ -129,10 +129,9 @@ class ServerProcess:
         self._process.send_signal(signal.SIGHUP)
         give_up_at = time.monotonic() + timeout_s
         while time.monotonic() < give_up_at:
-            now = await self.ask("/varz") or {}
-            if now.get("config_load_time", before.get("config_load_time")) != before.get(
-                "config_load_time"
-            ):
+            # Not its load time: that counts whole seconds.
+            digest = (await self.ask("/varz") or {}).get("config_digest")
+            if digest is not None and digest != before.get("config_digest"):
                 return
             await asyncio.sleep(_LOOK_EVERY_S)
         raise BlazzError(

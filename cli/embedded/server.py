@@ -92,7 +92,7 @@ class EmbeddedNats:
 
     @property
     def monitor_url(self) -> str:
-        """Its monitoring pages."""
+        """Its monitoring pages; unless set, the port is new after a respawn."""
         return f"http://127.0.0.1:{self._ports.monitor}"
 
     @property
@@ -190,7 +190,8 @@ class EmbeddedNats:
             self._directory,
             self._identities.all(),
             port=self._ports.client,
-            monitor_port=self._ports.monitor,
+            # Unlike the clients' port, a reload refuses to see this one go from -1 to a number.
+            monitor_port=self.settings.monitor_port,
         )
         path = self._directory / "nats-server.conf"
         draft = path.with_suffix(".draft")

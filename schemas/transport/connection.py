@@ -238,7 +238,7 @@ class Bus:
     ) -> AsyncIterator[Answers]:
         """Ask and read up to `answers_max` answers with `answers.next(timeout_s)` in the block."""
         link = await self._ready(timeout_s)
-        with link.expect(subject, answers_max) as answers:
+        async with link.expect_many(subject, answers_max) as answers:
             await link.publish(subject, payload, None, answers.reply_subject)
             yield answers
 

@@ -64,9 +64,9 @@ class Work:
         return decode(self.data, kind)
 
     async def ack(self) -> None:
-        """Done. Waits until the server has it, so that a crash right after cannot bring it back."""
-        bus = self._jetstream.bus
-        await bus.request(self._reply, _ACK, timeout_s=self._jetstream.timeout_s)
+        """Done. Waits until the server has it, so that a crash of ours cannot bring it back (one
+        of the server's still may: at least once)."""
+        await self._answer(_ACK)
 
     async def again(self, delay_s: float) -> None:
         """Not done: deliver it again after `delay_s`."""
@@ -74,12 +74,16 @@ class Work:
         await self._jetstream.bus.publish(self._reply, b"-NAK " + body)
 
     async def give_up(self) -> None:
-        """Never deliver it again."""
-        await self._jetstream.bus.publish(self._reply, _TERM)
+        """Never deliver it again. Waits as `ack` does."""
+        await self._answer(_TERM)
 
     async def still_working(self) -> None:
         """Restart `ack_wait_s`."""
         await self._jetstream.bus.publish(self._reply, _IN_PROGRESS)
+
+    async def _answer(self, word: bytes) -> None:
+        bus = self._jetstream.bus
+        await bus.request(self._reply, word, timeout_s=self._jetstream.timeout_s)
 
 
 def durable_config(spec: DurableSpec) -> dict[str, Any]:

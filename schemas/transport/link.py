@@ -15,8 +15,9 @@ import asyncio
 import re
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -112,7 +113,7 @@ class Link:
         self.on_subscription_refused: Callable[[str], None] = lambda _subject: None
         self._client = Client()
         self._inbox = f"{settings.inbox_prefix}.{secrets.token_hex(8)}"
-        self._waiting: dict[str, tuple[str, asyncio.Queue[BusMessage | BlazzError]]] = {}
+        self._waiting: dict[str, Answers] = {}
 
     async def open(self) -> None:
         """Dial and sign in. Raises `nats_unavailable`, or `config_invalid` if we are refused."""
@@ -166,8 +167,8 @@ class Link:
             return
         self.lost_reason = reason
         self.lost.set()
-        for _subject, queue in self._waiting.values():
-            _put_last(queue, unavailable("the connection was lost while waiting; outcome unknown"))
+        for answers in self._waiting.values():
+            answers.fail(unavailable("the connection was lost while waiting; outcome unknown"))
 
     async def close(self) -> None:
         """Close, flushing what was published; a stuck socket is cut after a moment."""
@@ -208,9 +209,20 @@ class Link:
         if task is not None and task.cancelling() > cancels:
             raise asyncio.CancelledError
 
-    def expect(self, subject: str, answers_max: int = 1) -> "Answers":
-        """Make a place for answers to a message to `subject`; close it when done."""
-        return Answers(self._waiting, self._inbox, subject, answers_max)
+    def expect(self, subject: str) -> "Answers":
+        """Make a place for the one answer to a message to `subject`, for a `with` block."""
+        return Answers(self._waiting, self._inbox, subject, 1)
+
+    @asynccontextmanager
+    async def expect_many(self, subject: str, answers_max: int) -> AsyncIterator["Answers"]:
+        """A place for several answers. They need a subscription of their own: what a stream
+        delivers keeps the subject it was stored with, so it cannot be told by subject."""
+        with Answers(self._waiting, f"{self._inbox}.many", subject, answers_max) as answers:
+            unsubscribe = await self.subscribe(answers.reply_subject, "", answers.accept)
+            try:
+                yield answers
+            finally:
+                await unsubscribe()
 
     async def subscribe(
         self, subject: str, queue: str, callback: Callable[[Msg], Awaitable[None]]
@@ -234,15 +246,9 @@ class Link:
     # nats-py's callbacks: none may raise, for an exception here kills its read loop -----------
 
     async def _on_answer(self, msg: Msg) -> None:
-        waiting = self._waiting.get(msg.subject.rpartition(".")[2])
-        if waiting is None:
-            return
-        subject, queue = waiting
-        answer: BusMessage | BlazzError = message_of(msg)
-        if isinstance(answer, BusMessage) and answer.nats_state == _NO_RESPONDERS:
-            answer = NoResponders(subject)
-        if not queue.full():
-            queue.put_nowait(answer)
+        answers = self._waiting.get(msg.subject.rpartition(".")[2])
+        if answers is not None:
+            await answers.accept(msg)
 
     async def _on_error(self, error: Exception) -> None:
         self.last_error = str(error)
@@ -255,10 +261,10 @@ class Link:
         if what.lower() == "subscription":
             self.on_subscription_refused(refused)
             return
-        for subject, queue in list(self._waiting.values()):
+        for answers in list(self._waiting.values()):
             # nats-py lower-cases the server's text.
-            if subject.lower() == refused.lower():
-                _put_last(queue, _forbidden(subject))
+            if answers.subject.lower() == refused.lower():
+                answers.fail(_forbidden(answers.subject))
 
     async def _on_closed(self) -> None:
         self.declare_lost(self.last_error or "closed by the server")
@@ -267,13 +273,28 @@ class Link:
 class Answers:
     """A place for the answers to one request, closed by `with`."""
 
-    def __init__(self, waiting: dict[str, Any], inbox: str, subject: str, answers_max: int) -> None:
+    def __init__(
+        self, waiting: dict[str, "Answers"], inbox: str, subject: str, answers_max: int
+    ) -> None:
+        self.subject = subject
         self._waiting = waiting
         self._token = secrets.token_hex(8)
-        # One place more than answers: the loss of the link must always fit.
         self._queue: asyncio.Queue[BusMessage | BlazzError] = asyncio.Queue(answers_max + 1)
         self.reply_subject = f"{inbox}.{self._token}"
-        waiting[self._token] = (subject, self._queue)
+
+    async def accept(self, msg: Msg) -> None:
+        """nats-py's callback: never raises, drops what nobody asked for."""
+        message = message_of(msg)
+        if message.nats_state == _NO_RESPONDERS:
+            self.fail(NoResponders(self.subject))
+        elif not self._queue.full():
+            self._queue.put_nowait(message)
+
+    def fail(self, error: BlazzError) -> None:
+        """No more answers come. It takes the place of one if there is no room."""
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(error)
 
     async def next(self, timeout_s: float) -> BusMessage:
         """The next answer. Raises `timeout`, `nats_unavailable` or what the server refused."""
@@ -287,6 +308,7 @@ class Answers:
         return answer
 
     def __enter__(self) -> Self:
+        self._waiting[self._token] = self
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -304,12 +326,6 @@ class NoResponders(BlazzError):
 
 def _forbidden(subject: str) -> BlazzError:
     return BlazzError(ErrorCode.FORBIDDEN, "the bus refuses this subject to us", subject=subject)
-
-
-def _put_last(queue: asyncio.Queue[BusMessage | BlazzError], error: BlazzError) -> None:
-    while queue.full():
-        queue.get_nowait()
-    queue.put_nowait(error)
 
 
 def _read_seed(path: str) -> str:
