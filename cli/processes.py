@@ -35,7 +35,7 @@ _LOG_TAIL_BYTES: Final = 4_000
 
 
 class ChildSpec(msgspec.Struct, frozen=True):
-    """What to run. `name` is for people and for file names."""
+    """What to run: a command that takes `--ready-file`. `name` is for people and for file names."""
 
     name: str
     argv: tuple[str, ...]
@@ -146,6 +146,8 @@ async def spawn(spec: ChildSpec) -> Child:
     with spec.log_file.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *spec.argv,
+            "--ready-file",
+            str(spec.ready_file),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

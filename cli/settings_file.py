@@ -1,8 +1,8 @@
 """Settings of a process: a TOML (or JSON) file, overridden by the environment.
 
 Owns the reading, the merging and the errors' words. `BLAZZ_HTTP__PORT=8080` sets `port` in the
-table `http`. An unknown key is refused by name: a typo must not be a silence. Secrets are named by
-file, never written into settings.
+table `http`; lists and tables are JSON. An unknown key is refused by name: a typo must not be a
+silence. Secrets are named by file, never written into settings.
 """
 
 import os
@@ -29,11 +29,11 @@ def load(kind: type[T], path: Path | None, environ: Mapping[str, str] | None = N
     for name, value in sorted((os.environ if environ is None else environ).items()):
         keys = name.removeprefix(PREFIX).lower().split("__")
         if name.startswith(PREFIX) and name not in NOT_SETTINGS and keys[0] in fields:
-            _put(tree, keys, value)
+            _put(tree, keys, _parsed(name, value))
     source = str(path) if path is not None else "the environment"
     _refuse_unknown(kind, tree, source)
     try:
-        return msgspec.convert(tree, kind, strict=False)
+        return msgspec.convert(tree, kind, strict=False, dec_hook=_path_from_text)
     except msgspec.ValidationError as error:
         raise BlazzError(ErrorCode.CONFIG_INVALID, f"{source}: {error}") from error
 
@@ -42,8 +42,23 @@ def write(path: Path, settings: msgspec.Struct) -> Path:
     """Write settings for a child, readable by us alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(settings, enc_hook=str)))
     return path
+
+
+def _path_from_text(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError(f"Expected `{kind.__name__}`")
+
+
+def _parsed(name: str, value: str) -> Any:
+    if not value.startswith(("[", "{")):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{name} is not JSON: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,13 +7,17 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TextIO
+from typing import Any, Final, TextIO, TypeVar
 
 import msgspec
 
 from schemas.errors import BlazzError
+
+T = TypeVar("T")
+
+POLL_S: Final = 0.05
 
 
 class StepDone(msgspec.Struct, frozen=True):
@@ -38,6 +42,15 @@ def expect(holds: bool, otherwise: str) -> None:
     """Say what a step must see; `otherwise` is the words if it doesn't."""
     if not holds:
         raise Expectation(otherwise)
+
+
+async def until(check: Callable[[], Awaitable[T | None]]) -> T:
+    """Ask again and again until there is an answer; the step's limit bounds it."""
+    while True:
+        found = await check()
+        if found is not None:
+            return found
+        await asyncio.sleep(POLL_S)
 
 
 class Note:
