@@ -10,8 +10,8 @@ import asyncio
 import inspect
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -19,12 +19,23 @@ _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.1
 
 
+@overload
 async def eventually(
-    predicate: Callable[[], T | Awaitable[T]],
+    predicate: Callable[[], Coroutine[Any, Any, T]],
+    *,
+    timeout_s: float = ...,
+    what: str | None = ...,
+) -> T: ...
+@overload
+async def eventually(
+    predicate: Callable[[], T], *, timeout_s: float = ..., what: str | None = ...
+) -> T: ...
+async def eventually(
+    predicate: Callable[[], Any],
     *,
     timeout_s: float = 5.0,
     what: str | None = None,
-) -> T:
+) -> Any:
     """Return the predicate's first true value; raise `AssertionError` after `timeout_s`.
 
     An `AssertionError` from the predicate counts as "not yet" and is chained to the final one;

@@ -20,7 +20,7 @@ from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from sandbox.settings import SandboxSettings
 from schemas import commands as c
-from schemas.events import Event, EventData, SessionStateChanged
+from schemas.events import Event, SessionStateChanged
 from schemas.ids import message_id, session_id
 from schemas.messages import Text
 from schemas.permissions import inbox_prefix
@@ -218,10 +218,6 @@ class World:
 
 def new_message_id() -> str:
     return message_id(secrets.token_bytes(9))
-
-
-def names(events: list[EventData]) -> list[str]:
-    return [type(event).__name__ for event in events]
 
 
 @pytest.fixture

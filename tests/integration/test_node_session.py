@@ -1,5 +1,7 @@
 """A session's whole life on a real node: linked by a phone, sends, receives, survives a stop."""
 
+# ruff: noqa: F811 - fixtures are imported and named again as arguments
+
 import pytest
 
 from schemas import commands as c
