@@ -32,6 +32,14 @@ standIn("SandboxIds", (require) => {
       return thing instanceof Wid || /^[^@]+@[^@]+$/.test(String(thing));
     }
 
+    static equals(one, other) {
+      return String(one) === String(other);
+    }
+
+    static user(text) {
+      return String(text).split("@")[0];
+    }
+
     isUser() {
       return ["c.us", "lid", "bot"].includes(this.server);
     }
@@ -91,6 +99,11 @@ standIn("SandboxIds", (require) => {
     toLogString() {
       return this._serialized;
     }
+  }
+
+  // WhatsApp has each of these as a static function of a text, too.
+  for (const test of ["isUser", "isGroup", "isLid", "isBroadcast", "isStatusV3", "isStatus", "isPSA", "isServer"]) {
+    Wid[test] = (thing) => createWid(thing)[test]();
   }
 
   const createWid = (thing) => {

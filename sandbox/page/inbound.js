@@ -26,35 +26,31 @@ standIn("SandboxInbound", (require) => {
     const known = models.chats.get(wid);
     if (known) return known;
     const found = await link.request({ t: "query_chat", wid });
-    return models.ensureChat(found.chat ?? { wid });
+    // What is unread is counted here, message by message.
+    return models.ensureChat({ wid, ...found.chat, unread: 0 });
   };
 
-  const changeRecord = async (chat, id, change) => {
-    const key = `${chat}/${id}`;
-    const record = await vault.get("messages", key);
-    return record ? [["messages", key, { ...record, ...change }]] : [];
-  };
+  const changeRecord = (chat, id, change) =>
+    vault.update("messages", `${chat}/${id}`, (kept) => ({ ...kept, ...change(kept) }));
 
   const find = (chat, id, fromMe, sender) =>
     models.messages.get(models.keyFor(chat, id, fromMe, sender));
 
-  // Every queued frame returns the records to keep.
+  // Every handler of a queued frame returns the records still to be kept.
   const queued = {
     async message({ message }) {
       const chat = await chatOf(message.chat);
       const attributes = models.attributesOf(message, true);
       if (models.messages.get(attributes.id)) return [];
       await models.messages.processMultipleMessages(chat.id, [attributes]);
-      if (message.from_me) return [["messages", recordKey(message), message], saveChat(chat)];
-      chat.unreadCount += 1;
+      if (!message.from_me) chat.unreadCount += 1;
       return [["messages", recordKey(message), message], saveChat(chat)];
     },
     async ack({ chat, ids, ack, by, ts }) {
       const isGroup = createWid(chat).isGroup();
-      const records = [];
       for (const id of ids) {
         find(chat, id, true)?.updateAck(ack);
-        records.push(...(await changeRecord(chat, id, { ack })));
+        await changeRecord(chat, id, (kept) => ({ ack: Math.max(kept.ack ?? 0, ack) }));
       }
       const receipt = {
         ack,
@@ -66,7 +62,7 @@ standIn("SandboxInbound", (require) => {
       };
       if (isGroup) callStandIn("WAWebHandleGroupChatReceipt", "handleGroupSimpleReceipt", receipt);
       else callStandIn("WAWebHandleDirectChatReceipt", "handleChatSimpleReceipt", receipt);
-      return records;
+      return [];
     },
     async read_elsewhere({ chat: wid }) {
       const chat = models.chats.get(wid);
@@ -101,7 +97,8 @@ standIn("SandboxInbound", (require) => {
         message.latestEditSenderTimestampMs = frame.ts * 1000;
         message.latestEditMsgKey = models.keyFor(frame.chat, `3A${hex(9)}`, frame.from_me, frame.sender);
       }
-      return changeRecord(frame.chat, frame.id, { body: frame.body, edited: true });
+      await changeRecord(frame.chat, frame.id, () => ({ body: frame.body, edited: true }));
+      return [];
     },
     async deleted(frame) {
       const target = models.keyFor(frame.chat, frame.id, frame.from_me, frame.sender);
@@ -120,7 +117,8 @@ standIn("SandboxInbound", (require) => {
         },
       ]);
       if (message) message.set({ type: "revoked", body: "", caption: "" });
-      return changeRecord(frame.chat, frame.id, { deleted: true, body: "", media: null });
+      await changeRecord(frame.chat, frame.id, () => ({ deleted: true, body: "", media: null }));
+      return [];
     },
     async chat_added({ chat: info }) {
       return [saveChat(models.ensureChat(info))];

@@ -61,6 +61,8 @@ standIn("SandboxModels", (require) => {
   const ChatCollectionImpl = collectionClass(Chat);
   const ContactCollectionImpl = collectionClass(Contact);
   const GroupMetadataCollectionImpl = collectionClass(GroupMetadata);
+  // wa-js knows the collection by this method.
+  GroupMetadataCollectionImpl.prototype._handleParentGroupChange = () => {};
 
   const messages = new MsgCollectionImpl();
   const chats = new ChatCollectionImpl();

@@ -53,6 +53,14 @@
     ACK_STRING: {},
     EDIT_ATTR: {},
   }));
+  standIn("WAWebMsgType", () => ({
+    MSG_TYPE: {
+      CHAT: "chat", IMAGE: "image", VIDEO: "video", AUDIO: "audio", PTT: "ptt",
+      DOCUMENT: "document", STICKER: "sticker", PROTOCOL: "protocol", REVOKED: "revoked",
+      CIPHERTEXT: "ciphertext", ALBUM: "album",
+    },
+    SYSTEM_MESSAGE_TYPES: [],
+  }));
   standIn("WAWebSendMsgResult", () => ({
     SendMsgResult: states(["OK", "ERROR_NETWORK", "ERROR_UNKNOWN"]),
   }));

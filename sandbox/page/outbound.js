@@ -56,9 +56,11 @@ standIn("SandboxOutbound", (require) => {
       client_ts: record.ts,
     });
     const ack = answer.t === "sent" ? 1 : -1;
-    const kept = (await vault.get("messages", inbound.recordKey(record))) ?? record;
-    await vault.put("messages", inbound.recordKey(record), { ...kept, ack: Math.max(kept.ack, ack) || ack });
+    // At once: the recipients' acks come right behind this answer.
     message.updateAck(ack);
+    await vault.update("messages", inbound.recordKey(record), (kept) => ({
+      ...kept, ack: ack === -1 ? -1 : Math.max(kept.ack, ack),
+    }));
     if (ack === 1) return { messageSendResult: "OK", t: answer.ts, count: null };
     return { messageSendResult: "ERROR_UNKNOWN", t: unixTime(), count: null };
   };
@@ -149,9 +151,9 @@ standIn("SandboxOutbound", (require) => {
     else message.body = edit.body;
     message.latestEditSenderTimestampMs = Date.now();
     message.latestEditMsgKey = edit.id;
-    await vault.put("messages", inbound.recordKey(recordOf(message)), {
-      ...recordOf(message), edited: true,
-    });
+    await vault.update("messages", inbound.recordKey(recordOf(message)), (kept) => ({
+      ...kept, body: edit.body, edited: true,
+    }));
   };
 
   const sendReactionToMsg = async (message, emoji) => {
@@ -162,9 +164,11 @@ standIn("SandboxOutbound", (require) => {
   const sendRevokeMsgs = async (chat, { list }) => {
     for (const message of list) {
       await change({ t: "delete", ...target(message) });
+      const key = inbound.recordKey(recordOf(message));
       message.set({ type: "revoked", body: "", caption: "" });
-      const record = { ...recordOf(message), deleted: true, media: null, type: "chat" };
-      await vault.put("messages", inbound.recordKey(record), record);
+      await vault.update("messages", key, (kept) => ({
+        ...kept, body: "", media: null, deleted: true,
+      }));
     }
   };
 

@@ -43,6 +43,13 @@ standIn("SandboxVault", () => {
   };
   const put = (name, key, value) => putAll([[name, key, value]]);
 
+  // Changes a record, if it is there, in one transaction: `change` gets it and gives the new one.
+  const update = async (name, key, change) => {
+    const records = await store(name, "readwrite");
+    const record = await settled(records.get(key));
+    if (record) await settled(records.put(change(record), key));
+  };
+
   const deviceKey = async () => {
     const kept = await get("keys", "device");
     if (kept) return kept;
@@ -77,5 +84,5 @@ standIn("SandboxVault", () => {
     localStorage.clear();
   };
 
-  return { get, all, put, putAll, remove, publicKey, sign, login, keepLogin, storedSeq, wipe };
+  return { get, all, put, putAll, update, remove, publicKey, sign, login, keepLogin, storedSeq, wipe };
 });
