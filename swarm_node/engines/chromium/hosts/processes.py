@@ -71,7 +71,8 @@ def reap_profiles(profiles_dir: Path) -> int:
             _signal(pid)
             killed += 1
     if profiles_dir.is_dir():
-        for lock in profiles_dir.rglob("SingletonLock"):
+        # A lock is a symbolic link to nothing: only a pattern with a wildcard finds it.
+        for lock in list(profiles_dir.rglob("SingletonLoc*")):
             clear_locks(lock.parent)
     return killed
 
