@@ -13,7 +13,7 @@ class NoReaderError(Exception):
 
 
 def read_qr(picture: bytes) -> str:
-    """The QR's text, empty when there is none. Raises `NoReaderError`; `ValueError` for no picture."""
+    """The QR's text, empty when there is none. Raises `NoReaderError`, `ValueError`."""
     try:
         import zxingcpp
         from PIL import Image, UnidentifiedImageError

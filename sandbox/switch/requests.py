@@ -71,9 +71,9 @@ class Requests:
             self._fail(frame, device, refusal.reason)
             return
         if faults.use_up(account.number, "lose_answers"):
+            self._line.hang_up()
             if fresh is not None:
                 self._switch.exchange.route(fresh)
-            self._line.hang_up()
             return
         envelope = fresh or self._switch.exchange.resent(device, frame.id)
         delay_s = faults.of(account.number).ack_delay_ms / 1000
