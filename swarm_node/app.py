@@ -14,7 +14,7 @@ import uuid_utils
 
 from schemas import log_keys
 from schemas.commands import FetchMedia, MediaChunk, Pong
-from schemas.events import Event
+from schemas.events import Event, MessageSent
 from schemas.records import LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
 from schemas.subjects import event as event_subject
@@ -179,7 +179,7 @@ class _Node:
 
     async def _publish_event(self, event: Event) -> None:
         subject = event_subject(event.node_id, event.tenant_id, event.session_id, event.data)
-        await publish_durable(self.bus, subject, event, event.event_id)
+        await publish_durable(self.bus, subject, event, dedupe_key(event))
 
     async def _write_observed(self, session_id: str, record: SessionObserved | None) -> None:
         key = observed_key(self.settings.node_id, session_id)
@@ -196,6 +196,14 @@ class _Node:
             MediaChunk,
             timeout_s=_MEDIA_TIMEOUT_S,
         )
+
+
+def dedupe_key(event: Event) -> str:
+    """What makes a repeat of the event a repeat: its id; for `message.sent` the message, because
+    each attempt that finds it sent tells so anew."""
+    if isinstance(event.data, MessageSent):
+        return f"{event.data.message_id}.sent"
+    return event.event_id
 
 
 def _version() -> str:

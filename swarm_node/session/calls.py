@@ -20,6 +20,7 @@ from schemas.commands import (
     SendMessage,
 )
 from schemas.errors import BlazzError, ErrorCode
+from schemas.events import MessageSent
 from schemas.messages import MEDIA_CHUNK_BYTES, Media
 from schemas.states import MessageState, SessionState
 from swarm_node.engines.contract import Engine, MediaBytes, MediaKey, SendOutcome, SendRequest
@@ -60,6 +61,12 @@ class SessionCalls:
             return _final(command, error)
         finally:
             self._sends_waiting -= 1
+        # Told on every such answer: the one before may have been lost with its node. The stream
+        # takes it once. How a message failed is told by the dispatcher alone,
+        # for only it knows when one is given up.
+        self._runner.report(
+            MessageSent(message_id=command.message_id, chat_id=outcome.chat_id, ack=outcome.ack)
+        )
         return SendAnswer(
             message_id=command.message_id,
             state=MessageState.SENT,

@@ -145,6 +145,10 @@ class SessionRunner:
             await self._slot.kill()
         return await self._mailbox.order(Verb.FENCE)
 
+    def report(self, data: events.EventData) -> None:
+        """Have an event of this session published, after those before it."""
+        self._outbox.put_now(data)
+
     async def probed(self, result: Probed) -> None:
         """The prober's result."""
         await self._mailbox.put(result)

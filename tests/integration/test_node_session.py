@@ -5,7 +5,7 @@
 import pytest
 
 from schemas import commands as c
-from schemas.events import MessageAck, MessageReceived, SessionLinked, SessionQr
+from schemas.events import MessageAck, MessageReceived, MessageSent, SessionLinked, SessionQr
 from schemas.states import Ack, MessageState, SessionState
 from tests.integration.node_fixture import (  # noqa: F401
     World,
@@ -39,6 +39,7 @@ async def test_link_send_receive_stop_start_logout(world: World) -> None:
         again = await world.send(session, theirs.wid, "hello", key=key)
         assert (again.state, again.found_before) == (MessageState.SENT, True)
         assert [m.message.body for m in await theirs.messages(mine.wid)] == ["hello"]
+        assert (await world.sees(MessageSent)).message_id == key
         await world.sees(MessageAck, lambda a: a.message_id == key and a.ack is Ack.READ)
 
         arrived = await theirs.send_text(mine.wid, "hi there")
@@ -60,6 +61,8 @@ async def test_link_send_receive_stop_start_logout(world: World) -> None:
         await world.reaches(session, SessionState.LOGGED_OUT)
         await world.start(session)
         await world.reaches(session, SessionState.PAIRING)
+    # Two answers said "sent"; the stream took the event once.
+    assert [sent.message_id for sent in world.data(MessageSent)] == [key]
     assert world.states(session)[:4] == [
         SessionState.STARTING,
         SessionState.PAIRING,
