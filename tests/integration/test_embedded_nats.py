@@ -132,9 +132,16 @@ async def test_the_server_ends_with_a_killed_parent_and_frees_the_directory(
     try:
         assert parent.stderr is not None
         child = int(await asyncio.wait_for(parent.stderr.readline(), 20.0))
+        # It cannot obey the signal of its parent's death yet.
+        os.kill(child, signal.SIGSTOP)
     finally:
         parent.kill()
         await parent.wait()
+    with pytest.raises(BlazzError) as raised:
+        async with EmbeddedNats(tmp_path / "nats", SETTINGS):
+            pytest.fail("two servers on one store")
+    assert raised.value.code is ErrorCode.DATA_DIR_LOCKED
+    os.kill(child, signal.SIGCONT)
     async with EmbeddedNats(
         tmp_path / "nats", msgspec.structs.replace(SETTINGS, lock_wait_s=10.0)
     ) as server:

@@ -49,6 +49,7 @@ async def test_one_holds_it_renews_it_and_gives_it_to_the_next(bus: Bus) -> None
 async def test_an_abandoned_lease_runs_out_after_its_holder_has_stopped(bus: Bus) -> None:
     first, second = lease(bus, "a"), lease(bus, "b")
     assert await first.acquire()
+    await first.renew()  # an update without a TTL would live for ever
 
     def taken_over() -> bool | Awaitable[bool]:
         return second.acquire()
