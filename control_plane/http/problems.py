@@ -39,6 +39,7 @@ _BY_HTTP: Final = {
 _BY_PATH_PARAMETER: Final = {
     "session_id": ErrorCode.SESSION_NOT_FOUND,
     "message_id": ErrorCode.MESSAGE_NOT_FOUND,
+    "key_id": ErrorCode.NOT_FOUND,
 }
 _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MSGSPEC_FIELD: Final = re.compile(r"(?:unknown|required) field `(?P<field>[^`]+)`")
