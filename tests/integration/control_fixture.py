@@ -27,7 +27,7 @@ from sandbox.server import Sandbox
 from schemas.api import NewSession, SessionView
 from schemas.commands import QrAnswer
 from schemas.errors import BlazzError
-from schemas.states import EngineKind, SessionState
+from schemas.states import EngineKind, NodeState, SessionState
 from schemas.transport.connection import Bus
 from swarm_node.app import run_node
 from swarm_node.config import BusAccess, NodeSettings
@@ -126,6 +126,15 @@ async def node(
             yield
         finally:
             stop.set()
+
+
+async def node_is(services: Services, state: NodeState, node_id: str = "node-a") -> None:
+    """Wait until a node is shown in a state."""
+
+    async def look() -> bool:
+        return state in [n.state for n in await services.fleet.nodes() if n.node_id == node_id]
+
+    await eventually(look, timeout_s=10, what=f"{node_id} is {state}")
 
 
 async def in_state(

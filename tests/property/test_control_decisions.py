@@ -111,9 +111,9 @@ def _session(number: int) -> str:
 def fleets(draw: st.DrawFn) -> FleetSnapshot:
     """Any fleet: nodes in any state, sessions wanted and seen in any way."""
     known = {f"node-{n}": node_snapshot(f"node-{n}") for n in range(draw(st.integers(0, 3)))}
-    for node_id in known:
+    for node_id, snapshot in list(known.items()):
         state = draw(st.sampled_from(NodeState))
-        known[node_id] = msgspec.structs.replace(known[node_id], state=state)
+        known[node_id] = msgspec.structs.replace(snapshot, state=state)
     sessions, assignments, observed = {}, {}, {}
     for number in range(draw(st.integers(0, 12))):
         key = _session(number)
