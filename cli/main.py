@@ -152,29 +152,29 @@ def first(
     json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
     sends: Annotated[int, Parameter(help="How many messages to send.")] = 200,
     memory_sessions: Annotated[
-        tuple[int, ...], Parameter(help="Session counts at which memory is read.")
+        tuple[int, ...], Parameter(help="Session counts at which memory is read.", negative="")
     ] = (1, 5, 10),
-    rounds: Annotated[
-        int, Parameter(help="Start/stop rounds to look for leaks in; 0 for none.")
-    ] = 50,
     engine: Literal["chromium", "loopback"] = "chromium",
 ) -> None:
-    """Link, send, memory and leaks of one node, on the sandbox."""
+    """Time to a QR, to online, to sent; memory of a node with some sessions."""
     from bench.first import FirstOptions, run_first
 
     _pretty_logs(verbose=False)
-    _finish(
-        lambda stop: run_first(
-            FirstOptions(
-                quiet=json,
-                sends=sends,
-                memory_sessions=memory_sessions,
-                rounds=rounds,
-                engine=engine,
-            ),
-            stop,
-        )
-    )
+    _finish(lambda stop: run_first(FirstOptions(json, sends, memory_sessions, engine), stop))
+
+
+@bench.command
+def rounds(
+    *,
+    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
+    rounds: Annotated[int, Parameter(help="How often to stop and start.")] = 50,
+    engine: Literal["chromium", "loopback"] = "chromium",
+) -> None:
+    """Start and stop a session again and again: what stays behind?"""
+    from bench.rounds import RoundsOptions, run_rounds
+
+    _pretty_logs(verbose=False)
+    _finish(lambda stop: run_rounds(RoundsOptions(json, rounds, engine), stop))
 
 
 def main() -> NoReturn:

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -45,6 +45,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineKind = EngineKind.CHROMIUM
     chromium: ChromiumSettings = ChromiumSettings()
     loopback: LoopbackSettings = LoopbackSettings()
+    temp_dir: Path | None = None
+    """Where the children's temporary files go; by default where the system puts them."""
 
 
 class StackInfo(msgspec.Struct, frozen=True):
@@ -87,14 +89,13 @@ async def open_stack(
 
     Raises `data_dir_locked`, `port_in_use`, `browser_missing`, `wa_js_missing`, `timeout`.
     """
-    run_dir = plan.data_dir / "run"
-    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     key_file = plan.data_dir / "api-key"
     async with EmbeddedNats(plan.data_dir / "nats", EmbeddedSettings()) as nats:
-        specs = [_control_plane_spec(plan, run_dir, nats, key_file)]
+        specs = [_control_plane_spec(plan, nats, key_file)]
         for node in plan.nodes:
             identity = await nats.add_node(node.node_id)
-            specs.append(_node_spec(plan, node, run_dir, nats.url, identity.seed_file))
+            specs.append(_node_spec(plan, node, nats.url, identity.seed_file))
         respawned = {} if on_respawn is None else {"on_respawn": on_respawn}
         async with supervise(specs, **respawned) as children:
             port = children[CONTROL_PLANE].child.facts["port"]
@@ -117,9 +118,7 @@ def read_info(data_dir: Path) -> StackInfo | None:
     return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), StackInfo)
 
 
-def _control_plane_spec(
-    plan: StackPlan, run_dir: Path, nats: EmbeddedNats, key_file: Path
-) -> ChildSpec:
+def _control_plane_spec(plan: StackPlan, nats: EmbeddedNats, key_file: Path) -> ChildSpec:
     settings = ControlPlaneFile(
         bus=BusAccess(
             servers=(nats.url,),
@@ -130,12 +129,10 @@ def _control_plane_spec(
         services=ControlPlaneSettings(default_engine=plan.engine),
         bootstrap_key_file=key_file,
     )
-    return _spec(CONTROL_PLANE, "control-plane", run_dir, settings)
+    return _spec(plan, CONTROL_PLANE, "control-plane", settings)
 
 
-def _node_spec(
-    plan: StackPlan, node: NodePlan, run_dir: Path, nats_url: str, seed_file: str
-) -> ChildSpec:
+def _node_spec(plan: StackPlan, node: NodePlan, nats_url: str, seed_file: str) -> ChildSpec:
     settings = NodeSettings(
         node_id=node.node_id,
         region=node.region,
@@ -146,12 +143,14 @@ def _node_spec(
         chromium=plan.chromium,
         loopback=plan.loopback,
     )
-    return _spec(node.node_id, "node", run_dir, settings)
+    return _spec(plan, node.node_id, "node", settings)
 
 
-def _spec(name: str, command: str, run_dir: Path, settings: Any) -> ChildSpec:
+def _spec(plan: StackPlan, name: str, command: str, settings: msgspec.Struct) -> ChildSpec:
+    run_dir = plan.data_dir / "run"
     config = settings_file.write(run_dir / f"{name}.json", settings)
-    return ChildSpec(name, blazz_argv(command, "--config", str(config)), run_dir)
+    env = {} if plan.temp_dir is None else {"TMPDIR": str(plan.temp_dir)}
+    return ChildSpec(name, blazz_argv(command, "--config", str(config)), run_dir, env)
 
 
 def _reachable(host: str) -> str:

@@ -1,0 +1,108 @@
+"""Where benches run: a sandbox, a stack on it, an API client, in a directory that goes away.
+
+Owns only the setting-up. Never measures.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from cli.client import Api
+from cli.stack import NodePlan, Stack, StackPlan, open_stack
+from cli.steps import until
+from sandbox.phone import Phone, PhoneBook
+from sandbox.server import Sandbox
+from schemas.api import NewSession, QrView, SessionView
+from schemas.errors import BlazzError, ErrorCode
+from schemas.states import EngineKind, SessionState
+from swarm_node.engines.chromium.settings import ChromiumSettings
+from swarm_node.engines.loopback.settings import LoopbackSettings
+
+LINK_LIMIT_S = 120.0
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """What a bench acts with."""
+
+    sandbox: Sandbox
+    stack: Stack
+    api: Api
+    book: PhoneBook
+    temp_dir: Path
+    """Where the children's temporary files go, theirs alone."""
+
+
+@asynccontextmanager
+async def open_stage(engine: str, nodes: tuple[NodePlan, ...]) -> AsyncIterator[Stage]:
+    """For the block: the sandbox, the stack, the client."""
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="blazz-bench-"))
+    try:
+        temp_dir = folder / "tmp"
+        await asyncio.to_thread(temp_dir.mkdir)
+        async with Sandbox() as sandbox:
+            plan = StackPlan(
+                data_dir=folder / "data",
+                temp_dir=temp_dir,
+                nodes=nodes,
+                port=0,
+                engine=EngineKind(engine),
+                chromium=ChromiumSettings(extra_args=tuple(sandbox.chromium_args())),
+                loopback=LoopbackSettings(
+                    link_url=sandbox.link_url,
+                    media_url=sandbox.media_base_url,
+                    ca_pem=sandbox.ca_pem,
+                ),
+            )
+            async with (
+                open_stack(plan) as stack,
+                PhoneBook(sandbox.api_url) as book,
+                Api(stack.api_url, stack.api_key) as api,
+            ):
+                yield Stage(sandbox, stack, api, book, temp_dir)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def shown_code(api: Api, session_id: str) -> QrView:
+    """The session's QR, waited for."""
+
+    async def ask() -> QrView | None:
+        try:
+            return await api.qr(session_id)
+        except BlazzError as error:
+            if error.code in (ErrorCode.QR_NOT_AVAILABLE, ErrorCode.SESSION_NOT_RUNNING):
+                return None
+            raise
+
+    return await until(ask)
+
+
+class Linked(msgspec.Struct, frozen=True):
+    """A session that was linked, and how long that took (seconds)."""
+
+    session: SessionView
+    phone: Phone
+    to_qr_s: float
+    to_online_s: float
+
+
+async def link_session(stage: Stage, number: str) -> Linked:
+    """Create a session, scan its QR with a new phone, wait until it is online."""
+    loop = asyncio.get_running_loop()
+    phone = await stage.book.create(number)
+    async with asyncio.timeout(LINK_LIMIT_S):
+        began = loop.time()
+        created = await stage.api.create_session(NewSession(name=number))
+        code = await shown_code(stage.api, created.session_id)
+        shown = loop.time()
+        await phone.scan(code.value)
+        scanned = loop.time()
+        online = await stage.api.wait_state(
+            created.session_id, SessionState.ONLINE, timeout_s=LINK_LIMIT_S, poll_s=0.02
+        )
+    return Linked(online, phone, shown - began, loop.time() - scanned)
