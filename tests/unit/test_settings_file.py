@@ -22,13 +22,16 @@ class Settings(msgspec.Struct, frozen=True):
     name: str = "x"
     http: Http | None = None
     tags: tuple[str, ...] = ()
+    folder: Path = Path()
 
 
 def test_a_file_then_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('name = "from file"\n[http]\nport = 1\nhost = "h"\n')
-    got = settings_file.load(Settings, path, {"BLAZZ_HTTP__PORT": "2", "PATH": "/bin"})
-    assert got == Settings("from file", Http(2, "h"))
+    got = settings_file.load(
+        Settings, path, {"BLAZZ_HTTP__PORT": "2", "BLAZZ_TAGS": '["a"]', "PATH": "/bin"}
+    )
+    assert got == Settings("from file", Http(2, "h"), ("a",))
 
 
 def test_without_a_file_the_defaults_hold() -> None:
@@ -36,7 +39,7 @@ def test_without_a_file_the_defaults_hold() -> None:
 
 
 def test_what_was_written_for_a_child_reads_back(tmp_path: Path) -> None:
-    settings = Settings("child", Http(3), ("a", "b"))
+    settings = Settings("child", Http(3), ("a", "b"), tmp_path)
     path = settings_file.write(tmp_path / "run" / "a.json", settings)
     assert settings_file.load(Settings, path, {}) == settings
     assert path.stat().st_mode & 0o077 == 0
