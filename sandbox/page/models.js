@@ -35,12 +35,13 @@ standIn("SandboxModels", (require) => {
       return require("SandboxMedia").download(this);
     },
   });
+  // wa-js looks at these on the prototype, too, where there is no id.
   const Chat = modelClass("chat", {
     get isGroup() {
-      return this.id.isGroup();
+      return this.id?.isGroup();
     },
     get isUser() {
-      return this.id.isUser();
+      return this.id?.isUser();
     },
     get hasUnread() {
       return this.unreadCount > 0;
@@ -121,9 +122,21 @@ standIn("SandboxModels", (require) => {
   function addMessage(chat, attributes) {
     const message = messages.get(attributes.id) || messages.add(attributes)[0];
     chat.msgs.add(message);
-    if ((message.t ?? 0) >= (chat.t ?? 0)) chat.t = message.t;
+    if ((message.t ?? 0) >= (chat.t ?? 0)) {
+      chat.t = message.t;
+      chat.lastReceivedKey = message.id;
+    }
     return message;
   }
+
+  // Up to `count` messages of the anchor's chat, on one side of it, oldest first.
+  const messagesBeside = ({ anchor, count, direction }) => {
+    const all = chats.get(anchor.remote)?.msgs.toArray() ?? [];
+    const place = all.findIndex((message) => anchor.equals(message.id));
+    if (place < 0 || count <= 0) return [];
+    if (direction === "after") return all.slice(place + 1, place + 1 + count);
+    return all.slice(Math.max(place - count, 0), place);
+  };
 
   // The key of message `id` in a chat; a group's key names its author.
   const keyFor = (chat, id, fromMe, sender) => {
@@ -191,6 +204,6 @@ standIn("SandboxModels", (require) => {
     me, Msg, Chat, Contact, MsgCollectionImpl, ChatMsgsCollection, ChatCollectionImpl,
     ContactCollectionImpl, GroupMetadataCollectionImpl, BaseCollection, messages, chats, contacts,
     groups, lids, numbers, ensureChat, ensureContact, addMessage, keyFor, attributesOf, quotedOf,
-    clear, MEDIA_TYPES,
+    messagesBeside, clear, MEDIA_TYPES,
   };
 });

@@ -190,6 +190,14 @@
   standIn("WAWebLidPnCache", (require) => ({ lidPnCache: lidLookups(require) }));
   standIn("WALinkify", () => ({ findFirstWebLink: () => null }));
   standIn("WAWebLinkPreviewChatAction", () => ({ getLinkPreview: async () => null }));
+  standIn("WAWebDBMessageFindLocal", (require) => {
+    const find = async (query) => ({ messages: require("SandboxModels").messagesBeside(query) });
+    return {
+      msgFindByDirection: find,
+      msgFindBefore: (query) => find({ ...query, direction: "before" }),
+      msgFindAfter: (query) => find({ ...query, direction: "after" }),
+    };
+  });
   standIn("WAWebChatMessageSearch", (require) => ({
     getSearchContext() {
       const collection = new (require("SandboxModels").MsgCollectionImpl)();

@@ -64,6 +64,12 @@ async def test_a_session_from_qr_to_logout(tmp_path: Path) -> None:
             await web.until(IN_USE)
             # It came before wa-js listened, so there was no event: a driver has to look.
             await web.until(f"WPP.whatsapp.MsgStore.get('false_{BOB_WID}_{away}')")
+            newest = await web.run(
+                "(c) => WPP.chat.getMessages(c, {count: 2}).then((l) => l.map((m) => m.body))",
+                BOB_WID,
+            )
+            assert newest == ["twice?", "while you were away"]
+            await _unsent_over_a_reload(web, book, bob)
             kept = await web.run(
                 "(id) => WPP.chat.getMessageById(id).then((m) => [m.ack, m.body])", KEY
             )
@@ -189,6 +195,19 @@ async def _lost_answer(web: Driver, book: PhoneBook, me: Phone, bob: Phone) -> N
     assert lost["ack"] >= wire.ACK_SENT
     assert len(await book.log(0, "message.resent")) == 1
     assert [m.message.body for m in await bob.messages(ME)].count("twice?") == 1
+
+
+async def _unsent_over_a_reload(web: Driver, book: PhoneBook, bob: Phone) -> None:
+    await book.set_faults(offline=True)
+    await web.until("WPP.whatsapp.Socket.state === 'OPENING'")
+    send = "(c) => WPP.chat.sendTextMessage(c, 'later', {waitForAck: false, markIsRead: false})"
+    unsent = await web.run(send, BOB_WID)
+    assert unsent["ack"] == wire.ACK_CLOCK
+    await web.page.reload()
+    await book.clear_faults()
+    await web.until(IN_USE)
+    await web.ack(unsent["id"], 2)
+    assert [m.message.body for m in await bob.messages(ME)].count("later") == 1
 
 
 async def _two_browsers_one_device(
