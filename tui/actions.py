@@ -10,7 +10,8 @@ from textual.binding import Binding
 
 class Action(NamedTuple):
     """One thing a person can do. `keys` as Textual names them, `shown` as people read them;
-    `footer` is its place there (0: only in help). Textual calls `action_<name>`."""
+    `footer` is its place there (0: only in help). Textual calls `action_<name>` of the screen, or
+    of the application."""
 
     id: str
     name: str
@@ -38,9 +39,9 @@ ACTIONS: Final = (
     Action("pause", "pause", "p", "p", "Pause",
            "Hold the events still and count what comes", "Events", 7),
     Action("zoom", "zoom", "z", "z", "Zoom", "One table over the whole screen, or all", "Move", 8),
-    Action("theme", "theme", "t", "t", "", "Dark or light, both colour-blind-safe",
+    Action("theme", "app.theme", "t", "t", "", "Dark or light, both colour-blind-safe",
            "General"),
-    Action("quit", "quit", "q,ctrl+q", "q", "Quit", "Leave; nothing in the fleet changes",
+    Action("quit", "app.quit", "q,ctrl+q", "q", "Quit", "Leave; nothing in the fleet changes",
            "General", 10),
 )  # fmt: skip
 

@@ -72,7 +72,8 @@ def node_health(view: FleetView, node: NodeEntry, now: float, limits: HealthLimi
     """Judge one node by the silence since its last pulse.
 
     While the bus is away nobody can be heard, so nobody newly becomes lost; after its return each
-    node gets a full period to speak. `suspect` needs no such care: it only withholds trust.
+    node gets a full period to speak. `suspect` needs no such care: it only withholds trust, and
+    does so at once when nobody can be heard.
     """
     pulse = node.pulse
     silent_s = None if pulse is None else max(0.0, now - pulse.at)
@@ -88,9 +89,10 @@ def node_health(view: FleetView, node: NodeEntry, now: float, limits: HealthLimi
         return NodeHealth(node.node_id, NodeState.LOST, silent_s, "no pulse")
     if pulse is None:
         return NodeHealth(node.node_id, NodeState.SUSPECT, None, "no pulse yet")
+    if not view.bus.up:
+        return NodeHealth(node.node_id, NodeState.SUSPECT, silent_s, "bus away")
     if now - pulse.at > limits.suspect_after_s:
-        why = "pulse late" if view.bus.up else "bus away"
-        return NodeHealth(node.node_id, NodeState.SUSPECT, silent_s, why)
+        return NodeHealth(node.node_id, NodeState.SUSPECT, silent_s, "pulse late")
     return NodeHealth(node.node_id, NodeState.ALIVE, silent_s)
 
 

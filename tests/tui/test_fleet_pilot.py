@@ -245,7 +245,9 @@ async def test_no_color_sends_no_colour(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NO_COLOR", "1")
     async with driven() as d:
         for strip in d.app.screen._compositor.render_strips():
-            for segment in strip.apply_filter(d.app._filters[-1], d.app.screen.background_colors[1]):
+            for segment in strip.apply_filter(
+                d.app._filters[-1], d.app.screen.background_colors[1]
+            ):
                 style = segment.style
                 assert style is None or style.color is None or style.color.is_default
         assert "▌" in d.text
@@ -276,3 +278,25 @@ async def test_drawing_asks_only_for_rows_on_the_screen() -> None:
         await d.press("end")
         assert len(asked) < 100
         assert asked[-1] == "9999" or "9999" in asked
+
+
+async def test_q_quits() -> None:
+    async with driven() as d:
+        await d.press("q")
+        assert not d.app.is_running
+
+
+async def test_t_switches_between_the_two_themes() -> None:
+    async with driven() as d:
+        assert d.app.theme == "blazz-dark"
+        await d.press("t")
+        assert d.app.theme == "blazz-light"
+        await d.press("t")
+        assert d.app.theme == "blazz-dark"
+
+
+async def test_every_action_is_there() -> None:
+    async with driven() as d:
+        for action in ACTIONS:
+            owner = d.app if action.name.startswith("app.") else d.fleet
+            assert callable(getattr(owner, f"action_{action.name.removeprefix('app.')}"))

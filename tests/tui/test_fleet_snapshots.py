@@ -17,7 +17,7 @@ from tui.changes import Batch, BusDown
 from tui.screens.fleet import FleetScreen
 from tui.settings import TuiSettings
 
-SIZES = [(80, 24), (120, 40)]
+SIZES = [pytest.param((80, 24), id="80x24"), pytest.param((120, 40), id="120x40")]
 Compare = Callable[..., bool]
 
 
@@ -40,13 +40,13 @@ def drawn(feed: ScriptedFeed, *keys: str) -> Callable[[Pilot[Any]], Any]:
     return run
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
 def test_fleet(snap_compare: Compare, size: tuple[int, int]) -> None:
     app, feed = make(FixedClock())
     assert snap_compare(app, terminal_size=size, run_before=drawn(feed))
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
 def test_bus_away(snap_compare: Compare, size: tuple[int, int]) -> None:
     clock = FixedClock()
     app, feed = make(clock, Batch(clock.mono - 4, (BusDown("closed by the server"),)))

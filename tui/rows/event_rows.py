@@ -35,7 +35,7 @@ COLUMNS: Final = (
     Column("session", "SESSION", 13, rank=1),
     Column("tenant", "TENANT", 10, rank=3, grow=True, width_max=16),
     Column("node", "NODE", 12, rank=2, grow=True, width_max=24),
-    Column("what", "WHAT", 20, grow=True, width_max=100),
+    Column("what", "WHAT", 30, grow=True, width_max=100),
 )
 
 

@@ -16,14 +16,14 @@ COLUMNS: Final = (
     Column("session", "SESSION", 13),
     Column("tenant", "TENANT", 10, rank=1, grow=True, width_max=20),
     Column("name", "NAME", 12, grow=True, width_max=30),
-    Column("state", "STATE", 15),
+    Column("state", "STATE", 16),
     Column("since", "SINCE", 6, rank=1, align="right"),
     Column("epoch", "EPOCH", 5, rank=3, align="right"),
     Column("node", "NODE", 12, rank=2, grow=True, width_max=30),
     Column("age", "AGE", 6, rank=4, align="right"),
     Column("phone", "PHONE", 15, rank=6),
     Column("wanted", "WANTED", 7, rank=7),
-    Column("reason", "REASON", 12, rank=5, grow=True, width_max=60),
+    Column("reason", "REASON", 20, rank=5, grow=True, width_max=60),
 )
 SORTS: Final = ("name", "state", "tenant", "node", "since", "age", "session", "epoch")
 

@@ -7,6 +7,7 @@ a row when a line of it is drawn. Says what happened by messages; attributes com
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -135,8 +136,11 @@ class VirtualTable(ScrollView, can_focus=True):
         before, self._strips = self._strips, {}
         if not self.is_attached or not self.size:
             return
-        width, height = self.size
-        changed = [Region(0, y, width, 1) for y in range(height) if self._strip(y) != before.get(y)]
+        changed = []
+        for y in range(self.size.height):
+            span = changed_span(before.get(y), self._strip(y))
+            if span is not None:
+                changed.append(Region(span[0], y, span[1] - span[0], 1))
         if changed:
             self.refresh(*changed)
 
@@ -177,7 +181,8 @@ class VirtualTable(ScrollView, can_focus=True):
             top = self.cursor - lines + 1
         top = max(0, min(top, len(self._keys) - lines))
         if top != round(self.scroll_y):
-            self.scroll_to(y=top, animate=False, immediate=True)
+            # Forced: the scrollbar may be about to appear, and Textual refuses without one.
+            self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
     def on_click(self, event: events.Click) -> None:
         """Choose a row by mouse."""
@@ -268,4 +273,33 @@ class VirtualTable(ScrollView, can_focus=True):
             colour = self.get_component_rich_style(f"table--{cell.severity.value}", partial=True)
             text = fit(cell.text, placed.width, placed.column.align)
             segments += [Segment(text, base + colour), blank]
-        return Strip(segments).adjust_cell_length(width, base)
+        # Simplified, because every change of style costs some 40 bytes on the wire.
+        return Strip(segments).adjust_cell_length(width, base).simplify()
+
+
+def changed_span(before: Strip | None, after: Strip) -> tuple[int, int] | None:
+    """From which to which column a line differs, None if it does not. Over a slow connection,
+    sending an age anew is cheap and sending its whole row is not."""
+    if before is None or before.cell_length != after.cell_length:
+        return 0, after.cell_length
+    start = _same_cells(before, after)
+    if start == after.cell_length:
+        return None
+    return start, after.cell_length - _same_cells(before, after, from_end=True)
+
+
+def _same_cells(before: Strip, after: Strip, *, from_end: bool = False) -> int:
+    """How many cells at one end are the same."""
+    step = -1 if from_end else 1
+    same = 0
+    for old, new in zip(list(before)[::step], list(after)[::step], strict=False):
+        if old == new:
+            same += new.cell_length
+            continue
+        if old.style == new.style:
+            for old_char, new_char in zip(old.text[::step], new.text[::step], strict=False):
+                if old_char != new_char:
+                    break
+                same += cell_len(new_char)
+        break
+    return same

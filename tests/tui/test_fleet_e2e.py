@@ -1,0 +1,147 @@
+"""The whole way: a real nats-server, the real bus, a real terminal, a person's keys."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pexpect
+import pyte
+import pytest
+
+from cli.embedded.server import EmbeddedNats
+from schemas import subjects
+from schemas.resources import FLEET
+from schemas.transport import typed
+from schemas.transport.connection import Bus
+from schemas.transport.kv import Bucket
+from tests.integration.nats_fixture import bus, nats  # noqa: F401 - fixtures
+from tests.tui.fleet_sample import NODES, PHONE, SECRET_TEXT, events, heartbeat, records
+from tests.waiting import eventually
+
+COLUMNS, LINES = 120, 40
+BYTES_PER_SECOND_MAX = 11_000
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = """
+import sys
+from tui.app import run_tui
+from tui.settings import TuiSettings
+run_tui(TuiSettings(servers=(sys.argv[1],), nkey_seed_file=sys.argv[2], context="e2e"))
+"""
+
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(90)]
+
+
+class Terminal:
+    """A program in a pseudo-terminal, and what its screen shows."""
+
+    def __init__(self, *argv: str) -> None:
+        environment = {
+            **{key: value for key, value in os.environ.items() if key != "NO_COLOR"},
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+        }
+        self._screen = pyte.Screen(COLUMNS, LINES)
+        self._stream = pyte.ByteStream(self._screen)
+        self.bytes_read = 0
+        self.process = pexpect.spawn(
+            argv[0], list(argv[1:]), cwd=ROOT, env=environment, dimensions=(LINES, COLUMNS)
+        )
+
+    def lines(self) -> list[str]:
+        while True:
+            try:
+                data = self.process.read_nonblocking(65_536, timeout=0)
+            except (pexpect.TIMEOUT, pexpect.EOF):
+                return [line.rstrip() for line in self._screen.display]
+            self.bytes_read += len(data)
+            self._stream.feed(data)
+
+    def shows(self, *wanted: str) -> bool:
+        """Whether one line holds all of it."""
+        lines = self.lines()
+        assert any(all(text in line for text in wanted) for line in lines), "\n".join(lines)
+        return True
+
+    def press(self, keys: str) -> None:
+        self.process.send(keys)
+
+
+@pytest.fixture
+def terminal(nats: EmbeddedNats) -> Iterator[Terminal]:  # noqa: F811
+    started = Terminal(sys.executable, "-c", PROGRAM, nats.url, nats.viewer.seed_file)
+    yield started
+    started.process.close(force=True)
+
+
+@pytest.fixture
+async def fleet(bus: Bus) -> Bus:  # noqa: F811
+    """The sample fleet in the bucket, its events in the stream."""
+    bucket = Bucket(bus, FLEET)
+    for key, record in records():
+        await bucket.put(key, record)
+    for event in events():
+        subject = subjects.event(event.node_id, event.tenant_id, event.session_id, event.data)
+        await typed.publish_durable(bus, subject, event, event.event_id)
+    return bus
+
+
+async def beat(bus: Bus, sequence: int) -> None:  # noqa: F811
+    for node in NODES:
+        pulse = heartbeat(node, sequence)
+        await typed.publish(bus, subjects.node_heartbeat(node.node_id), pulse)
+
+
+async def test_the_fleet_is_seen_live_and_a_dead_bus_is_told(
+    fleet: Bus,
+    nats: EmbeddedNats,  # noqa: F811
+    terminal: Terminal,
+) -> None:
+    await eventually(lambda: terminal.shows("SESSIONS 10"), timeout_s=20)
+    # Records alone are not life: nothing is healthy before its node has been heard.
+    assert not any("● alive" in line or "● online" in line for line in terminal.lines())
+    await beat(fleet, 1)
+    await eventually(lambda: terminal.shows("hetzner-fsn-1", "● alive"))
+    await eventually(lambda: terminal.shows("sales-sg", "● online"))
+    await eventually(lambda: terminal.shows("message.failed", "message_refused"))
+    shown = "\n".join(terminal.lines())
+    assert "e2e  read-only  ● bus" in shown
+    assert PHONE not in shown
+    assert SECRET_TEXT not in shown
+
+    # Idle, the screen costs little: only ages change.
+    before = terminal.bytes_read
+    await eventually(lambda: terminal.shows("hetzner-fsn-1", " 3s "), timeout_s=10)
+    assert terminal.bytes_read - before < 3 * BYTES_PER_SECOND_MAX
+
+    os.kill(nats.pid, signal.SIGSTOP)
+    stopped = nats.pid
+    try:
+        await eventually(lambda: terminal.shows("BUS AWAY"), timeout_s=15)
+        await eventually(lambda: terminal.shows("sales-sg", "? was online"))
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    await eventually(lambda: terminal.shows("● bus"), timeout_s=15)
+    await fleet.wait_connected(10)
+
+    bucket = Bucket(fleet, FLEET)
+    moved = msgspec.structs.replace(heartbeat(NODES[0], 3), sessions_max=77)
+    await bucket.delete(subjects.session_key("acme", _ids()[0]))
+    await bucket.delete(subjects.assignment_key(_ids()[0]))
+    await bucket.delete(subjects.observed_key("hetzner-fsn-1", _ids()[0]))
+    await beat(fleet, 2)
+    await typed.publish(fleet, subjects.node_heartbeat("hetzner-fsn-1"), moved)
+    await eventually(lambda: terminal.shows("SESSIONS 9"), timeout_s=10)
+    await eventually(lambda: terminal.shows("sales-sg", "● online"), timeout_s=10)
+
+    terminal.press("q")
+    await eventually(lambda: terminal.lines() and not terminal.process.isalive(), timeout_s=10)
+    assert terminal.process.exitstatus == 0
+
+
+def _ids() -> list[str]:
+    return [key.rpartition(".")[2] for key, _ in records() if key.startswith("session.")]
