@@ -12,6 +12,12 @@ standIn("SandboxInbound", (require) => {
   const models = require("SandboxModels");
 
   const recordKey = (record) => `${record.chat}/${record.id}`;
+  // A message to keep: messages of one second stay in the order they came.
+  let lastOrder = 0;
+  const saveMessage = (record) => {
+    lastOrder = Math.max(lastOrder + 1, Date.now());
+    return ["messages", recordKey(record), { ...record, order: lastOrder }];
+  };
   const chatRecord = (chat) => ({
     wid: String(chat.id),
     name: chat.name,
@@ -41,10 +47,11 @@ standIn("SandboxInbound", (require) => {
     async message({ message }) {
       const chat = await chatOf(message.chat);
       const attributes = models.attributesOf(message, true);
-      if (models.messages.get(attributes.id)) return [];
-      await models.messages.processMultipleMessages(chat.id, [attributes]);
-      if (!message.from_me) chat.unreadCount += 1;
-      return [["messages", recordKey(message), message], saveChat(chat)];
+      if (!models.messages.get(attributes.id)) {
+        await models.messages.processMultipleMessages(chat.id, [attributes]);
+        if (!message.from_me) chat.unreadCount += 1;
+      }
+      return [saveMessage(message), saveChat(chat)];
     },
     async ack({ chat, ids, ack, by, ts }) {
       const isGroup = createWid(chat).isGroup();
@@ -135,7 +142,7 @@ standIn("SandboxInbound", (require) => {
     for (const message of messages) {
       const chat = models.ensureChat({ wid: message.chat });
       models.addMessage(chat, models.attributesOf(message, false));
-      records.push(["messages", recordKey(message), message]);
+      records.push(saveMessage(message));
     }
     await vault.putAll(records);
   };
@@ -158,10 +165,17 @@ standIn("SandboxInbound", (require) => {
     if (frame.t === "unlinked" || frame.t === "refused") storedSeq = 0;
   };
 
-  // Frames are worked off strictly one after the other.
+  // Frames are worked off strictly one after the other. One that fails was not stored: the line
+  // starts over, so that no later frame confirms it.
   let last = Promise.resolve();
   link.on("frame", (frame) => {
-    last = last.then(() => handle(frame)).catch((error) => console.error("sandbox:", frame.t, error));
+    const { socket } = link;
+    last = last
+      .then(() => socket === link.socket && handle(frame))
+      .catch((error) => {
+        console.error("sandbox:", frame.t, error);
+        socket?.close();
+      });
   });
 
   const loadKept = async () => {
@@ -169,7 +183,7 @@ standIn("SandboxInbound", (require) => {
     for (const contact of await vault.all("contacts")) models.ensureContact(contact);
     for (const chat of await vault.all("chats")) models.ensureChat(chat);
     const records = await vault.all("messages");
-    records.sort((one, other) => one.ts - other.ts);
+    records.sort((one, other) => one.ts - other.ts || one.order - other.order);
     for (const record of records) {
       const chat = models.ensureChat({ wid: record.chat });
       models.addMessage(chat, models.attributesOf(record, false));
@@ -177,5 +191,5 @@ standIn("SandboxInbound", (require) => {
     return records;
   };
 
-  return { loadKept, saveChat, recordKey, chatOf };
+  return { loadKept, saveChat, saveMessage, recordKey };
 });

@@ -67,7 +67,7 @@ standIn("SandboxOutbound", (require) => {
 
   const keepAndDeliver = async (chat, message) => {
     const record = recordOf(message);
-    await vault.putAll([["messages", inbound.recordKey(record), record], inbound.saveChat(chat)]);
+    await vault.putAll([inbound.saveMessage(record), inbound.saveChat(chat)]);
     return deliver(message);
   };
 
