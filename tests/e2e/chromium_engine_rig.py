@@ -7,6 +7,7 @@ witness for what was really sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from sandbox.settings import SandboxSettings
+from schemas.errors import BlazzError
 from schemas.messages import Media, MediaRef, Text
 from schemas.states import MessageKind
 from swarm_node.engines.chromium import ChromiumEngine, ChromiumSettings, open_host
@@ -75,8 +77,10 @@ class Rig:
         assert self.engine is not None, "no engine was started"
         return self.engine
 
-    async def start(self, settings: ChromiumSettings | None = None) -> ChromiumEngine:
-        spec = EngineSpec("ses_rig", "acme", 1, self.profile)
+    async def start(
+        self, settings: ChromiumSettings | None = None, *, proxy: str | None = None
+    ) -> ChromiumEngine:
+        spec = EngineSpec("ses_rig", "acme", 1, self.profile, proxy)
         self.engine = ChromiumEngine(spec, settings or self.settings, self.host)
         self.events = []
         await self.engine.start()
@@ -102,7 +106,9 @@ class Rig:
 
     async def online(self, timeout_s: float = 20.0) -> None:
         async def probed() -> bool:
-            return (await self.live.probe()).online
+            with contextlib.suppress(BlazzError):
+                return (await self.live.probe()).online
+            return False
 
         await eventually(probed, timeout_s=timeout_s, what="online")
 

@@ -6,17 +6,20 @@ A browser costs seconds, so each test tells a whole story.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sandbox.settings import SandboxSettings
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import Text
 from schemas.states import Ack, MessageDirection, MessageKind
+from swarm_node.engines.chromium import open_host
 from swarm_node.engines.contract import (
     AckChanged,
     Deleted,
@@ -284,6 +287,50 @@ async def test_another_client_with_the_same_keys_is_told_and_not_fought(tmp_path
             assert len([event for event in rig.events if isinstance(event, Replaced)]) == 1
         finally:
             await twin.kill()
+
+
+async def test_everything_goes_through_the_proxy(tmp_path: Path) -> None:
+    asked: list[str] = []
+    async with rigged(tmp_path) as rig:
+        rules = next(arg for arg in rig.settings.extra_args if "MAP web" in arg)
+        page_port = int(rules.rpartition(":")[2])
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            target, login = head.split()[1], base64.b64encode(b"user:secret").decode()
+            if f"Basic {login}" not in head:
+                writer.write(
+                    b"HTTP/1.1 407 Proxy Authentication Required\r\n"
+                    b'Proxy-Authenticate: Basic realm="p"\r\nContent-Length: 0\r\n'
+                    b"Connection: close\r\n\r\n"
+                )
+            else:
+                asked.append(target)
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                there = await asyncio.open_connection("127.0.0.1", page_port)
+                await asyncio.gather(_pipe(reader, there[1]), _pipe(there[0], writer))
+            writer.close()
+
+        proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with proxy:
+            port = proxy.sockets[0].getsockname()[1]
+            # Without the sandbox's rules: only the proxy knows the way.
+            spki = tuple(arg for arg in rig.settings.extra_args if "MAP" not in arg)
+            settings = msgspec.structs.replace(rig.settings, extra_args=spki)
+            async with open_host(settings) as host:
+                rig.host = host
+                await rig.start(settings, proxy=f"http://user:secret@127.0.0.1:{port}")
+                await rig.link(rig.book.phone(ME))
+                await rig.kill()
+    assert "web.whatsapp.com:443" in asked
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 def _copy_profile(source: Path, target: Path) -> None:

@@ -128,13 +128,14 @@ class ChromiumEngine:
 
     async def renew_qr(self) -> None:
         """Ask for a new run of codes."""
-        keeper, bridge = self._usable()
+        keeper, bridge = await self._soon_usable()
         keeper.new_qr_run()
         await self._call(bridge, "refreshQr")
 
     async def pairing_code(self, phone: str) -> str:
         """Ask for a code; wa-js keeps it fresh while it waits."""
-        _, bridge = self._usable()
+        # A code can be on show a moment before the page has passed its self-test.
+        _, bridge = await self._soon_usable()
         try:
             code = str(await self._call(bridge, "linkCode", {"phone": phone}))
         except BlazzError as error:
@@ -181,7 +182,7 @@ class ChromiumEngine:
 
     async def logout(self) -> None:
         """Unlink the device; the page tells when it is done."""
-        _, bridge = self._usable()
+        _, bridge = await self._soon_usable()
         await self._call(bridge, "logout")
 
     def _make_keeper(self, bundle: Bundle, opened: OpenProfile) -> PageKeeper:
@@ -211,6 +212,11 @@ class ChromiumEngine:
         if self._keeper is None:
             raise BlazzError(ErrorCode.PAGE_NOT_READY, "the browser is not running")
         return self._keeper, self._keeper.usable()
+
+    async def _soon_usable(self) -> tuple[PageKeeper, PageBridge]:
+        if self._keeper is None:
+            raise BlazzError(ErrorCode.PAGE_NOT_READY, "the browser is not running")
+        return self._keeper, await self._keeper.soon_usable(self._settings.call_timeout_s)
 
     def _usable_to_send(self) -> tuple[PageKeeper, PageBridge]:
         try:

@@ -7,6 +7,7 @@ profile: a crashed page can't be reloaded, and a hung one doesn't answer. Never 
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from typing import Final
@@ -118,13 +119,22 @@ class PageKeeper:
     @property
     def ready(self) -> bool:
         """Whether there is a page that passed its self-test."""
-        return self._watch is not None and self._watch.ready
+        return self._watch is not None and self._watch.ready.is_set()
 
     def usable(self) -> PageBridge:
         """The bridge of a page that is ready. Raises `page_not_ready`."""
         if self.bridge is None or not self.ready:
             raise BlazzError(ErrorCode.PAGE_NOT_READY, "the page is loading")
         return self.bridge
+
+    async def soon_usable(self, timeout_s: float) -> PageBridge:
+        """`usable`, after waiting for the page that is loading. Raises `page_not_ready`."""
+        watch = self._watch
+        if watch is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await watch.ready.wait()
+        return self.usable()
 
     def calling(self) -> "_Calling":
         """A block in which the page is not replaced as planned."""

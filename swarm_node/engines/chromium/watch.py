@@ -37,8 +37,8 @@ log = structlog.get_logger()
 
 Emit = Callable[[EngineEvent], Awaitable[bool]]
 
-_UPDATE_AFTER_S: Final = 60.0
-"""A page younger than that is not loaded again for an update: it would ask for ever."""
+_RENEW_AFTER_S: Final = 600.0
+"""A page younger than that is not renewed for its size or an update: the next could be alike."""
 _SILENT_MAX: Final = 3
 """State calls that may fail in a row before the page counts as hung."""
 
@@ -85,7 +85,8 @@ class PageWatch:
         self._percent = -1
         self._connection: tuple[str | None, str | None] | None = None
         self._dropped = 0
-        self.ready = False
+        self.ready = asyncio.Event()
+        """Set once the page has passed its self-test."""
         self.crashed = False
         self.version: str | None = None
 
@@ -112,16 +113,16 @@ class PageWatch:
         while True:
             self._wake.clear()
             self._check_alive(bridge)
+            state = PageState()
             try:
                 state = await self._state(bridge)
-                silent = 0
             except BlazzError as error:
                 self._check_alive(bridge)
                 silent += 1
-                if silent >= _SILENT_MAX and self.ready:
-                    raise PageUnfit(ErrorCode.PAGE_TIMEOUT, "the page has hung") from error
-                state = PageState()
-            await self._follow(state, bridge)
+                await self._follow_silence(silent, error)
+            else:
+                silent = 0
+                await self._follow(state, bridge)
             self._check_fit(state, idle)
             await self._pause(state)
 
@@ -155,9 +156,9 @@ class PageWatch:
         fault = state.self_test.fault
         if fault is not None:
             raise PageUnfit(ErrorCode.PAGE_SELF_TEST_FAILED, fault)
-        if not self.ready:
+        if not self.ready.is_set():
             if state.full_ready:
-                self.ready = True
+                self.ready.set()
                 self.version = state.version
                 log.info(
                     "page.ready", version=state.version, **{log_keys.DURATION: round(age_s, 2)}
@@ -167,10 +168,26 @@ class PageWatch:
             return
         if not idle():
             return
-        if age_s > self._settings.page_age_max_s or state.heap > self._settings.page_heap_max_bytes:
-            raise PageUnfit(ErrorCode.PAGE_NOT_READY, "the page has grown old", planned=True)
-        if self._update_wanted and age_s > _UPDATE_AFTER_S:
-            raise PageUnfit(ErrorCode.PAGE_NOT_READY, "WhatsApp has a new version", planned=True)
+        reason = self._reason_to_renew(state, age_s)
+        if reason is not None:
+            raise PageUnfit(ErrorCode.PAGE_NOT_READY, reason, planned=True)
+
+    def _reason_to_renew(self, state: PageState, age_s: float) -> str | None:
+        if age_s > self._settings.page_age_max_s:
+            return "the page has grown old"
+        if age_s < _RENEW_AFTER_S:
+            return None
+        if state.heap > self._settings.page_heap_max_bytes:
+            return "the page has grown large"
+        return "WhatsApp has a new version" if self._update_wanted else None
+
+    async def _follow_silence(self, silent: int, error: BlazzError) -> None:
+        if not self.ready.is_set():
+            return
+        if silent >= _SILENT_MAX:
+            raise PageUnfit(ErrorCode.PAGE_TIMEOUT, "the page has hung") from error
+        if silent == 1:
+            await self._emit(ConnectionChanged("the page does not answer"))
 
     async def _follow(self, state: PageState, bridge: PageBridge) -> None:
         if state.news_closed:
@@ -238,7 +255,7 @@ class PageWatch:
         if not value or self._account.logged_out:
             return
         if self._account.linked or self._account.expected:
-            await self._logged_out(self._account.logout_reason or "unlinked while away")
+            await self._logged_out(self._account.logout_reason or "the profile is not linked any more")
             return
         shown = self._qr.shown(str(value))
         if shown is not None:

@@ -1,0 +1,39 @@
+"""The queue between an engine and its reader: ordered, bounded, and it ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+from swarm_node.engines.chromium.event_queue import EventQueue
+from swarm_node.engines.contract import EngineEvent, SyncProgress
+from tests.waiting import eventually
+
+
+async def test_the_writer_waits_for_the_reader_and_nothing_is_lost() -> None:
+    queue = EventQueue(2)
+    put: list[int] = []
+
+    async def write() -> None:
+        for percent in range(10):
+            assert await queue.put(SyncProgress(percent))
+            put.append(percent)
+        await queue.close()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(write())
+        await eventually(lambda: len(put) == 2)
+        read = [event async for event in queue.read()]
+    assert read == [SyncProgress(percent) for percent in range(10)]
+
+
+async def test_closing_frees_a_waiting_writer_and_lets_the_rest_be_read() -> None:
+    queue = EventQueue(1)
+    await queue.put(SyncProgress(1))
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(queue.put(SyncProgress(2)))
+        await asyncio.sleep(0)
+        await queue.close()
+    assert waiting.result() is False
+    rest: list[EngineEvent] = [event async for event in queue.read()]
+    assert rest == [SyncProgress(1)]
+    assert not await queue.put(SyncProgress(3))
