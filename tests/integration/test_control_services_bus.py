@@ -226,13 +226,19 @@ async def test_no_method_answers_for_another_tenant(
         with pytest.raises(BlazzError) as caught:
             await call(services, view, message, ref)
         assert code_of(caught) is code, name
-    assert await services.sessions.get(TENANT, view.session_id)
+    assert (await services.sessions.get(TENANT, view.session_id)).name == "mine"
     page = await services.sessions.list(OTHER, limit=10, cursor=None)
     assert [v.session_id for v in page.data] == [theirs.session_id]
     # Their own session with my media or my message's id:
     with pytest.raises(BlazzError) as caught:
         await services.messages.accept(
             OTHER, theirs.session_id, CHAT, Media(kind=MessageKind.IMAGE, media=ref)
+        )
+    assert code_of(caught) is ErrorCode.MEDIA_NOT_FOUND
+    forged = msgspec.structs.replace(ref, sha256="0" * 64)
+    with pytest.raises(BlazzError) as caught:
+        await services.messages.accept(
+            TENANT, view.session_id, CHAT, Media(kind=MessageKind.IMAGE, media=forged)
         )
     assert code_of(caught) is ErrorCode.MEDIA_NOT_FOUND
     with pytest.raises(BlazzError) as caught:
@@ -353,9 +359,11 @@ async def test_an_upload_is_cut_hashed_and_given_to_its_sessions_node_alone(
     assert ref.size_bytes == len(data)
     assert ref.sha256 == hashlib.sha256(data).hexdigest()
 
-    async def fetch(offset: int, node_id: str = "node-a", session: str = "") -> MediaChunk:
-        wanted = FetchMedia(node_id, session or view.session_id, ref.media_id, offset)
-        return await typed.request(bus, node_media("node-a"), wanted, MediaChunk, timeout_s=5)
+    async def fetch(
+        offset: int, node_id: str = "node-a", session: str = "", said: str = ""
+    ) -> MediaChunk:
+        wanted = FetchMedia(said or node_id, session or view.session_id, ref.media_id, offset)
+        return await typed.request(bus, node_media(node_id), wanted, MediaChunk, timeout_s=5)
 
     first, second = await fetch(0), await fetch(MEDIA_CHUNK_BYTES)
     assert first.data + second.data == data
@@ -364,6 +372,7 @@ async def test_an_upload_is_cut_hashed_and_given_to_its_sessions_node_alone(
         (fetch(1), ErrorCode.VALIDATION_FAILED),
         (fetch(2 * MEDIA_CHUNK_BYTES), ErrorCode.VALIDATION_FAILED),
         (fetch(0, node_id="node-b"), ErrorCode.FORBIDDEN),
+        (fetch(0, node_id="node-b", said="node-a"), ErrorCode.FORBIDDEN),
         (fetch(0, session=foreign.session_id), ErrorCode.MEDIA_NOT_FOUND),
         (fetch(0, session=session_number(7)), ErrorCode.FORBIDDEN),
     ):

@@ -116,8 +116,14 @@ async def test_a_waiting_lane_holds_nobody_up_and_goes_on_when_its_session_is_ba
     tmp_path: Path,
 ) -> None:
     # One message in flight at once, over all lanes: a lane that blocked would block them all.
+    # And no polling within the test: what wakes the lane is its session's coming online.
     narrow = msgspec.structs.replace(
-        SETTINGS, dispatcher=msgspec.structs.replace(SETTINGS.dispatcher, sends_max=1)
+        SETTINGS,
+        dispatcher=msgspec.structs.replace(
+            SETTINGS.dispatcher,
+            sends_max=1,
+            rules=DeliveryRules(backoff_min_s=60.0, backoff_max_s=60.0),
+        ),
     )
     async with control_plane(nats, narrow) as services, node(nats, sandbox, tmp_path):
         await node_is(services, NodeState.ALIVE)
