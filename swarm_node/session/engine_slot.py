@@ -5,6 +5,7 @@ Owns the launch (through the start gate), the reader of its events, and the two 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -34,6 +35,7 @@ class EngineSlot:
         self._timings = timings
         self._on_event = on_event
         self._launched = False
+        self._stop_limit: asyncio.Timeout | None = None
 
     async def drive(self) -> None:
         """Launch and read until the end. Trouble is reported as `EngineFailed`, never raised."""
@@ -60,7 +62,7 @@ class EngineSlot:
         if not self._launched:
             await self._end_driver()
         try:
-            async with asyncio.timeout(self._timings.stop_max_s):
+            async with asyncio.timeout(self._timings.stop_max_s) as self._stop_limit:
                 await self.engine.stop()
         except (BlazzError, TimeoutError) as error:
             code = error.code if isinstance(error, BlazzError) else ErrorCode.TIMEOUT
@@ -76,8 +78,11 @@ class EngineSlot:
         await self._end_driver()
 
     async def kill(self) -> None:
-        """End it at once. Bounded; never raises."""
+        """End it at once, and cut short a `stop` that is going on. Bounded; never raises."""
         self.ending = True
+        if self._stop_limit is not None and not self._stop_limit.expired():
+            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                self._stop_limit.reschedule(asyncio.get_running_loop().time())
         await self._end_driver()
         try:
             async with asyncio.timeout(self._timings.kill_max_s):

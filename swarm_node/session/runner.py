@@ -83,6 +83,7 @@ class SessionRunner:
         self._on_transition = on_transition
         self._mailbox = Mailbox(timings.mailbox_max)
         self._slot: EngineSlot | None = None
+        self._start_watch: asyncio.Task[None] | None = None
         self._failures = backoff.Failures()
         self._tasks = Background()
         self._prober = Prober(self)
@@ -236,6 +237,9 @@ class SessionRunner:
         engine = self.engine
         if engine is None:
             raise BlazzError(ErrorCode.SESSION_NOT_RUNNING, f"the session is {self.state}")
+        if self.state is SessionState.STARTING:
+            # Nobody knows yet whether an account is behind the profile.
+            raise BlazzError(ErrorCode.SESSION_NOT_ONLINE, "the session is starting")
         if self.linked:
             try:
                 async with asyncio.timeout(self.timings.call_max_s):
@@ -366,7 +370,9 @@ class SessionRunner:
         )
         self._slot = slot
         slot.driver = self._tasks.start(slot.drive(), name="engine driver")
-        self._tasks.start(self._watch_start(slot), name="start watch")
+        if self._start_watch is not None:
+            self._start_watch.cancel()
+        self._start_watch = self._tasks.start(self._watch_start(slot), name="start watch")
 
     async def _relaunch_later(self, slot: EngineSlot | None) -> None:
         delay_s = backoff.delay_s(self.timings.backoff, self._failures.in_a_row, random.random())

@@ -1,0 +1,139 @@
+"""The node's small parts: outbox, event pipe, media cache, loopback store."""
+
+import asyncio
+from pathlib import Path
+
+from schemas import switch_wire as wire
+from schemas.errors import BlazzError, ErrorCode
+from schemas.events import Event, SessionSync
+from schemas.ids import EventId
+from swarm_node.engines.contract import MediaBytes, MediaKey, SyncProgress
+from swarm_node.engines.event_pipe import EventPipe
+from swarm_node.engines.loopback.store import LinkedDevice, ProfileStore
+from swarm_node.session.media import MediaCache
+from swarm_node.session.outbox import Outbox
+from tests.waiting import eventually
+
+
+class Stream:
+    """A stream that takes events when it is up."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.tries = 0
+        self.stored: list[Event] = []
+
+    async def publish(self, event: Event) -> None:
+        self.tries += 1
+        if not self.up:
+            raise BlazzError(ErrorCode.NATS_UNAVAILABLE)
+        self.stored.append(event)
+
+
+def outbox(stream: Stream, waiting_max: int) -> Outbox:
+    return Outbox(
+        stream.publish,
+        tenant_id="acme",
+        session_id="ses_1",
+        node_id="n1",
+        epoch=4,
+        waiting_max=waiting_max,
+    )
+
+
+async def test_an_outage_holds_events_back_and_loses_none() -> None:
+    stream = Stream()
+    box = outbox(stream, waiting_max=3)
+    publisher = asyncio.get_running_loop().create_task(box.run())
+    for percent in range(3):
+        await box.put(SessionSync(percent))
+    assert box.full
+    waiting = asyncio.get_running_loop().create_task(box.put(SessionSync(3)))
+    await eventually(lambda: stream.tries >= 2)
+    assert not waiting.done()
+    box.put_now(SessionSync(99))  # a state's event may pass the bound
+    stream.up = True
+    await waiting
+    await box.drain(5)
+    publisher.cancel()
+    assert [event.data for event in stream.stored] == [
+        SessionSync(percent) for percent in (0, 1, 2, 99, 3)
+    ]
+    ids: set[EventId] = {event.event_id for event in stream.stored}
+    assert len(ids) == 5
+    assert {event.epoch for event in stream.stored} == {4}
+
+
+async def test_a_full_pipe_makes_the_engine_wait_and_its_end_is_read_out() -> None:
+    pipe = EventPipe(waiting_max=2)
+    await pipe.put(SyncProgress(0))
+    await pipe.put(SyncProgress(1))
+    third = asyncio.get_running_loop().create_task(pipe.put(SyncProgress(2)))
+    await asyncio.sleep(0)
+    assert not third.done()
+    events = pipe.events()
+    assert await anext(events) == SyncProgress(0)
+    await third
+    pipe.close()
+    await pipe.put(SyncProgress(3))
+    assert [event async for event in events] == [SyncProgress(1), SyncProgress(2)]
+
+
+def test_the_media_cache_is_bounded_by_bytes() -> None:
+    cache = MediaCache(bytes_max=10)
+    keys = [MediaKey(f"{number:016X}", "1@c.us", from_me=False) for number in range(3)]
+    for key in keys[:2]:
+        cache.put("ses_1", key, MediaBytes(b"12345", "image/png"))
+    assert cache.get("ses_1", keys[0]) is not None
+    cache.put("ses_1", keys[2], MediaBytes(b"12345", "image/png"))
+    assert cache.get("ses_1", keys[1]) is None  # used longest ago
+    assert cache.get("ses_1", keys[0]) is not None
+    assert cache.get("ses_2", keys[2]) is None
+
+
+def arrival(seq: int) -> wire.MessageIn:
+    message = wire.Message(
+        id=f"{seq:016X}", chat="2@c.us", sender="2@c.us", from_me=False, type="chat", ts=1
+    )
+    return wire.MessageIn(seq=seq, message=message)
+
+
+def test_the_store_keeps_what_it_said_it_kept(tmp_path: Path) -> None:
+    store = ProfileStore(tmp_path)
+    key = store.key.private_numbers()
+    store.link(LinkedDevice("d1", "1@c.us", "", "Me"))
+    assert store.apply_queued(arrival(1))
+    assert store.apply_queued(arrival(2))
+    assert not store.apply_queued(arrival(2))  # sent again: kept before
+    # Not closed: what was committed is there for the next process all the same.
+    again = ProfileStore(tmp_path)
+    assert (again.freshness, again.key.private_numbers()) == (2, key)
+    assert again.device == LinkedDevice("d1", "1@c.us", "", "Me")
+    assert again.message(arrival(1).message.id, "2@c.us") == arrival(1).message
+    again.unlink()
+    again.close()
+    store.close()
+    fresh = ProfileStore(tmp_path)
+    assert fresh.device is None
+    assert fresh.freshness == 0
+    assert fresh.message(arrival(1).message.id, "2@c.us") is None
+    assert fresh.key.private_numbers() != key
+    fresh.close()
+
+
+def test_an_ack_never_falls_and_only_own_messages_count_as_sent(tmp_path: Path) -> None:
+    store = ProfileStore(tmp_path)
+    own = wire.Message(
+        id="A" * 16, chat="2@c.us", sender="1@c.us", from_me=True, type="chat", ts=1, ack=0
+    )
+    store.keep_sending(own)
+    for seq, ack in ((1, 3), (2, 2)):
+        store.apply_queued(
+            wire.Ack(seq=seq, chat="2@c.us", ids=(own.id,), ack=ack, by="2@c.us", ts=1)
+        )
+    found = store.sent_before(own.id)
+    assert found is not None
+    assert found.ack == 3
+    store.apply_queued(arrival(3))
+    assert store.sent_before(arrival(3).message.id) is None
+    store.close()
