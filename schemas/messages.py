@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.ids import ChatId, MediaId, MessageId
+from schemas.ids import MediaId, MessageId
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
 
 TEXT_CHARS_MAX = 65_536
@@ -58,8 +58,11 @@ class InboundMedia(msgspec.Struct, frozen=True, omit_defaults=True):
     filename: str | None = None
 
 
-class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message as it stands in the ledger and in the API's answers. Times are Unix seconds."""
+class ChatMessage(msgspec.Struct, frozen=True):
+    """A message as it stands in the ledger and in the API's answers. Times are Unix seconds.
+
+    Every field is always there, so that a customer need not know our defaults.
+    """
 
     message_id: MessageId
     session_id: str
@@ -79,9 +82,3 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     reactions: dict[str, str] = {}
     edited: bool = False
     deleted: bool = False
-
-
-class ChatTarget(msgspec.Struct, frozen=True):
-    """Where a message goes: a chat id."""
-
-    chat_id: ChatId
