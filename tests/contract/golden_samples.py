@@ -187,6 +187,7 @@ SAMPLES: list[msgspec.Struct] = [
         push_name="Ann",
     ),
     records.LeaseRecord(holder="node-a", incarnation="i", acquired_at=1_790_000_000.5),
+    records.EpochRecord(epoch=3),
     records.TenantRecord(
         tenant_id="acme", created_at=1_790_000_000.5, name="Acme", sessions_max=10
     ),
