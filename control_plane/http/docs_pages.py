@@ -4,6 +4,7 @@ Owns `/docs`, `/docs/errors`, `/openapi.json`. Nothing on them comes from anothe
 work without internet and under a strict policy.
 """
 
+import re
 from html import escape
 from string import Template
 from typing import Any
@@ -79,7 +80,7 @@ def error_table() -> str:
     rows = "".join(
         f'<tr id="{code}"><th scope="row"><a href="#{code}"><code>{code}</code></a></th>'
         f"<td>{spec.http}</td><td>{'yes' if spec.retryable else 'no'}</td>"
-        f"<td>{escape(spec.title)}.</td><td>{escape(spec.mend)}</td></tr>"
+        f"<td>{escape(spec.title)}.</td><td>{_with_code(spec.mend)}</td></tr>"
         for code, spec in ERRORS.items()
     )
     head = "".join(
@@ -92,6 +93,10 @@ def error_table() -> str:
         f'</p><div class="wide" tabindex="0" role="region" aria-label="Table of errors"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _with_code(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 ROUTES: list[Any] = [openapi_json, docs, errors, docs_asset]

@@ -18,6 +18,7 @@ from control_plane.http.auth import PUBLIC
 from control_plane.http.problems import PROBLEM_JSON
 from schemas.api import NewMessage, Problem
 from schemas.errors import ERRORS, ErrorCode
+from schemas.ids import MessageId, SessionId
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (ErrorCode.INTERNAL,)
@@ -26,6 +27,10 @@ _BEHIND_THE_GUARD: Final = (
     ErrorCode.FORBIDDEN,
     ErrorCode.RATE_LIMITED,
 )
+_PATH_PARAMETERS: Final = {
+    "session_id": msgspec.json.schema(SessionId),
+    "message_id": msgspec.json.schema(MessageId),
+}
 _EXAMPLES: Final[dict[str, Any]] = {
     "NewSession": {"name": "support", "metadata": {"customer": "4711"}},
     "NewLink": {"expires_in_s": 3600, "return_url": "https://example.com/linked"},
@@ -104,6 +109,10 @@ def _complete(operation: dict[str, Any], opt: dict[str, Any]) -> None:
     if not public:
         scope = f"Needs the scope `{opt['access']}`."
         operation["description"] = f"{operation.get('description', '')}\n\n{scope}".strip()
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path" and parameter["name"] in _PATH_PARAMETERS:
+            parameter["schema"] = dict(_PATH_PARAMETERS[parameter["name"]])
+            parameter["description"] = parameter["schema"].pop("description")
     if body := opt.get("body"):
         operation["requestBody"] = _request_body(body)
     responses = operation.setdefault("responses", {})

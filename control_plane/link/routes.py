@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
 
 from control_plane.http import qr_images
 from control_plane.http.assets import load_assets, serve_asset
@@ -61,7 +62,7 @@ async def link_page(services: Ports, settings: Settings, token: FromPath[str]) -
 @get("/link/{token:str}/events", include_in_schema=False, opt=_OPEN)
 async def link_events(
     services: Ports, settings: Settings, streams: OpenStreams, token: FromPath[str]
-) -> Any:
+) -> ASGIResponse:
     """`GET /link/{token}/events`: the views, as server-sent events."""
     record = await services.access.open_link(token)
     link = SessionLink(services, record, settings.clock)

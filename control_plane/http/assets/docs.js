@@ -73,8 +73,9 @@ function drawOperation(api, method, path, operation) {
     [code(p.name), p.in + (p.required ? ", required" : ""), typeOf(p.schema), p.description ?? ""]);
   if (parameters.length) body.append(el("h3", {}, "Parameters"), table(["Name", "In", "Type", "About"], parameters));
   for (const [type, { schema }] of Object.entries(operation.requestBody?.content ?? {})) {
-    body.append(el("h3", {}, "Body: ", code(type)), drawSchema(schema));
-    const example = schema.$ref && resolve(api, schema).examples?.[0];
+    const whole = schema.$ref ? resolve(api, schema) : schema;
+    body.append(el("h3", {}, "Body: ", code(type)), drawSchema(whole));
+    const example = whole.examples?.[0];
     if (example) body.append(el("pre", { tabindex: "0" }, JSON.stringify(example, null, 2)));
   }
   body.append(el("h3", {}, "Answers"), table(["HTTP", "What"], Object.entries(operation.responses).map(
@@ -84,8 +85,13 @@ function drawOperation(api, method, path, operation) {
       el("span", { class: "faint" }, operation.summary)), body);
 }
 
-const code = (text) => el("code", {}, text);
-const resolve = (api, schema) => api.components.schemas[schema.$ref.split("/").pop()] ?? {};
+function code(text) {
+  return el("code", {}, text);
+}
+
+function resolve(api, schema) {
+  return api.components.schemas[schema.$ref.split("/").pop()] ?? {};
+}
 
 function drawContent(content = {}) {
   const parts = Object.entries(content).flatMap(([type, { schema }]) => [code(type), " ", typeOf(schema ?? {}), el("br")]);
