@@ -25,7 +25,7 @@ class Role(StrEnum):
 ALL_ROLES = frozenset(Role)
 
 
-class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
+class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reconciler's pace."""
 
     sweep_s: float = 5.0
@@ -40,7 +40,7 @@ class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True):
     stagger: StaggerRules = StaggerRules()
 
 
-class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True):
+class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The dispatcher's pace."""
 
     sends_max: int = 64
@@ -52,7 +52,7 @@ class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True):
     rules: DeliveryRules = DeliveryRules()
 
 
-class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
+class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything the services need to know. `replica` names this process on leases."""
 
     replica: str = "control-plane-1"

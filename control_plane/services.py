@@ -93,7 +93,10 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             media=media,
             feed=feed,
             access=BucketAccess(
-                bus, cache_s=settings.auth_cache_s, cache_max=settings.auth_cache_max
+                bus,
+                cache_s=settings.auth_cache_s,
+                cache_max=settings.auth_cache_max,
+                check_session=sessions.record,
             ),
             idempotency=BucketIdempotency(bus, in_flight_s=settings.idempotency_in_flight_s),
             fleet=fleet,

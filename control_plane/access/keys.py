@@ -7,6 +7,7 @@ logs a key or a token: only hashes, and a key's text is shown once.
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -29,14 +30,25 @@ KEYS_MAX_PER_TENANT: Final = 100
 _BOOTSTRAP_NAME: Final = "bootstrap"
 _TRIES_MAX: Final = 8
 
+CheckSession = Callable[[TenantId, SessionId], Awaitable[object]]
+"""Raises `session_not_found` unless the session is the tenant's."""
+
 
 class BucketAccess:
     """Implements `ports.Access`. A revoked key works for at most `cache_s` longer."""
 
-    def __init__(self, bus: Bus, *, cache_s: float, cache_max: int) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        cache_s: float,
+        cache_max: int,
+        check_session: CheckSession | None = None,
+    ) -> None:
         self._bucket = Bucket(bus, ACCESS)
         self._cache_s = cache_s
         self._cache_max = cache_max
+        self._check_session = check_session
         self._cache: OrderedDict[str, tuple[float, ApiKeyRecord]] = OrderedDict()
 
     async def authenticate(self, token: str) -> Principal:
@@ -155,7 +167,9 @@ class BucketAccess:
         expires_in_s: int,
         return_url: str | None,
     ) -> tuple[LinkTokenRecord, str]:
-        """See `ports.Access.create_link`. The caller has checked that the session is theirs."""
+        """See `ports.Access.create_link`. Raises `session_not_found` unless it is the tenant's."""
+        if self._check_session is not None:
+            await self._check_session(tenant, session)
         text, hashed = api_keys.make_link_token(secrets.token_bytes(api_keys.TOKEN_RANDOM_BYTES))
         record = LinkTokenRecord(
             token_sha256=hashed,

@@ -16,7 +16,7 @@ from schemas.errors import ERRORS, ErrorCode
 from schemas.states import MessageState
 
 
-class DeliveryRules(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long and how often a message is tried."""
 
     attempts_max: int = 8

@@ -10,7 +10,7 @@ import msgspec
 from schemas.states import NodeState
 
 
-class LivenessRules(msgspec.Struct, frozen=True, kw_only=True):
+class LivenessRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """After how much counted silence a node is doubted, then given up; and how long verdicts
     stand still after our own bus came back (everybody needs a moment to be heard again)."""
 

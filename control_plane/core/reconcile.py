@@ -46,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     starts_waiting: int = 0
 
 
-class StaggerRules(msgspec.Struct, frozen=True):
+class StaggerRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many sessions one node may have in `starting` at once."""
 
     starting_max_per_node: int = 3

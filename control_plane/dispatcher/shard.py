@@ -182,12 +182,14 @@ class ShardDispatcher:
                 self._inherited.discard(lane)
             self._settle(lane, wait)
         except BlazzError as error:
-            # The bus or the ledger was away: nothing is lost, the head lies where it was.
-            log.info(
+            # The bus or the ledger was away, or a newer peer wrote what we cannot read: nothing is
+            # lost, the head lies where it was.
+            log.warning(
                 "dispatcher.turn_postponed",
                 **{log_keys.SESSION: lane.session_id, log_keys.CODE: error.code},
             )
-            self._settle(lane, Wait(_STEP_FAILED_PAUSE_S, offline=False))
+            pause_s = _STEP_FAILED_PAUSE_S if error.retryable else self._settings.sweep_s
+            self._settle(lane, Wait(pause_s, offline=False))
         except Exception:
             log.exception("dispatcher.turn_crashed", **{log_keys.SESSION: lane.session_id})
             self._settle(lane, Wait(self._settings.sweep_s, offline=False))

@@ -208,6 +208,12 @@ FOREIGN: dict[str, tuple[Call, ErrorCode]] = {
         lambda s, v, m, r: s.messages.media(OTHER, v.session_id, m.message_id, 0),
         ErrorCode.SESSION_NOT_FOUND,
     ),
+    "create_link": (
+        lambda s, v, m, r: s.access.create_link(
+            OTHER, v.session_id, expires_in_s=60, return_url=None
+        ),
+        ErrorCode.SESSION_NOT_FOUND,
+    ),
     "media_ref": (lambda s, v, m, r: s.media.ref(OTHER, r.media_id), ErrorCode.MEDIA_NOT_FOUND),
 }
 
@@ -450,8 +456,13 @@ async def test_a_key_with_an_unknown_scope_is_refused(services: Services) -> Non
     assert code_of(caught) is ErrorCode.VALIDATION_FAILED
 
 
-async def test_a_link_token_opens_its_session_until_it_expires(services: Services) -> None:
-    session = session_number(1)
+async def test_a_link_token_opens_its_session_until_it_expires(
+    services: Services,
+    bus: Bus,  # noqa: F811
+) -> None:
+    await announce(bus, "node-a", 10)
+    await alive(services)
+    session = (await created(services, start=False)).session_id
     made, text = await services.access.create_link(
         TENANT, session, expires_in_s=60, return_url=None
     )
