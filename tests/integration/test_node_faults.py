@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable
 
+import msgspec
 import psutil
 import pytest
 
@@ -21,6 +22,7 @@ from swarm_node.engines.contract import EngineSpec
 from swarm_node.engines.loopback.engine import LoopbackEngine
 from swarm_node.engines.loopback.settings import LoopbackFaults
 from tests.integration.node_fixture import (  # noqa: F401
+    QUICK_SESSIONS,
     TENANT,
     World,
     bus,
@@ -112,6 +114,21 @@ async def test_a_hanging_engine_is_started_again(world: World) -> None:
         seen = await world.reaches(session, SessionState.FAILED)
         assert seen.reason == "page_timeout"
         assert SessionState.ONLINE not in world.states(session)
+
+
+async def test_nothing_is_sent_before_a_probe_said_online(world: World) -> None:
+    session = new_session_id()
+    mine, theirs = await world.phone("15550001"), await world.phone("15550002")
+    patient = msgspec.structs.replace(QUICK_SESSIONS, probes_unanswered_max=1_000)
+    lost = {"faults": LoopbackFaults(probes_lost=-1)}
+    async with world.node(loopback=lost, session=patient):
+        await world.start(session)
+        await world.reaches(session, SessionState.PAIRING)
+        await mine.scan((await world.qr(session)).value)
+        await world.reaches(session, SessionState.SYNCING)
+        refused = await code_of(world.send(session, theirs.wid, "too early"))
+        assert refused is ErrorCode.SESSION_NOT_ONLINE
+        assert await theirs.messages(mine.wid) == []
 
 
 async def test_a_lost_answer_does_not_make_a_second_message(world: World) -> None:
