@@ -10,6 +10,7 @@ import msgspec
 
 from control_plane.core.rate_limit import RatePolicy
 from schemas.messages import MEDIA_BYTES_MAX
+from schemas.resources import MEDIA, STREAMS
 
 
 def no_metrics() -> bytes:
@@ -36,8 +37,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     inline_media_bytes_max: int = 16 * 1024 * 1024
     """Decoded size of `media.data`; larger media is uploaded to `/v1/media`."""
     media_bytes_max: int = MEDIA_BYTES_MAX
-    media_ttl_s: float = 86_400.0
-    """How long an upload stays; must be what the media store does."""
+    media_ttl_s: float = next(s.max_age_s for s in STREAMS if s.name == MEDIA)
+    """How long an upload stays, which is for the store to decide."""
     heartbeat_s: float = 15.0
     stream_s_max: float = 3_600.0
     """An event stream ends after this, so that a revoked key doesn't read for ever; clients

@@ -128,6 +128,6 @@ function limits(schema) {
 function table(names, rows) {
   const head = el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, name)));
   const lines = rows.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell))));
-  return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": names.join(", ") },
+  return el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": names.join(", ") },
     el("table", {}, el("thead", {}, head), el("tbody", {}, ...lines)));
 }
