@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 LEASE_KIND: Final = "leader"
 LEASE_NAME: Final = "reconciler"
+LOGOUT_TRIES: Final = 3
+"""A deleted session is unlinked at WhatsApp; one that cannot reach it for so many tries is
+destroyed all the same: its keys go, and the phone shows a dead device."""
 _HELD_MAX: Final = 100_000
 
 
@@ -143,7 +146,8 @@ class Reconciler:
                 command = StopSession(session_id=step.session_id, epoch=step.epoch)
                 await self._nodes.ask(_assigned(step), "stop", command)
             case StepKind.DESTROY:
-                await self._destroy(_assigned(step))
+                reachable = self._failures.get(step, 0) < LOGOUT_TRIES
+                await self._destroy(_assigned(step), logout=reachable)
                 await self._writer.forget(step.tenant_id, step.session_id)
 
     async def _start(self, assignment: Assignment) -> None:
@@ -158,9 +162,9 @@ class Reconciler:
         )
         await self._nodes.ask(assignment, "start", command)
 
-    async def _destroy(self, assignment: Assignment) -> None:
+    async def _destroy(self, assignment: Assignment, *, logout: bool) -> None:
         command = DestroySession(
-            session_id=assignment.session_id, epoch=assignment.epoch, logout=True
+            session_id=assignment.session_id, epoch=assignment.epoch, logout=logout
         )
         try:
             await self._nodes.ask(assignment, "destroy_session", command)

@@ -178,3 +178,25 @@ async def test_many_sessions_start_staggered_and_all_get_a_code(
         )
         codes = await asyncio.gather(*(qr_of(services, view) for view in views))
         assert len({code.value for code in codes}) == 12
+
+
+async def test_deleting_unlinks_the_device_and_does_not_wait_for_ever_to_do_so(
+    nats: EmbeddedNats,  # noqa: F811
+    bus: Bus,  # noqa: F811
+    sandbox: Sandbox,  # noqa: F811
+    book: PhoneBook,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    async with control_plane(nats) as services, node(nats, sandbox, tmp_path):
+        await node_is(services, NodeState.ALIVE)
+        first, reachable = await linked(services, book, "628110000001")
+        second, _cut_off = await linked(services, book, "628110000002")
+        await book.set_faults("628110000002", offline=True)
+        for view in (first, second):
+            await services.sessions.delete(TENANT, view.session_id)
+
+        async def given_back() -> bool:
+            return [n.reserved for n in await services.fleet.nodes()] == [0]
+
+        await eventually(given_back, timeout_s=20, what="both places are given back")
+        assert await reachable.devices() == []
