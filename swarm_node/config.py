@@ -1,32 +1,24 @@
-"""The node's settings: one frozen record, read once, from file < environment < arguments.
+"""The node's settings: one frozen record, checked once.
 
-Owns the record, the order of the sources and the refusal of unknown keys (`config_invalid`, with
-the key's name). Never reads the process environment by itself: callers pass it in.
-
-In the environment a field is `BLAZZ_<FIELD>`, a nested one `BLAZZ_<FIELD>__<FIELD>`; lists are
-JSON. Other `BLAZZ_…` variables belong to other programs and are left alone.
+Owns the record and its defaults. Unknown keys are refused, at every depth. Never reads a file or
+the environment: `cli/settings_file.py` does (file < environment < arguments), for every process
+alike.
 """
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import NodeId
 from schemas.permissions import inbox_prefix
 from schemas.states import EngineKind
 from schemas.timing import PROFILES
 from schemas.transport.connection import BusSettings, TlsSettings
-from swarm_node.engines.chromium.settings import EXECUTABLE_ENV, WA_JS_ENV, ChromiumSettings
+from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
 from swarm_node.session.timings import SessionTimings
-
-_PREFIX: Final = "BLAZZ_"
-_ALIASES: Final = {EXECUTABLE_ENV: "CHROMIUM__EXECUTABLE", WA_JS_ENV: "CHROMIUM__WA_JS_PATH"}
 
 
 class BusAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,75 +71,3 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             tls=self.bus.tls,
             profile=PROFILES[self.timing],
         )
-
-
-def load_settings(
-    *,
-    file: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    arguments: Mapping[str, Any] | None = None,
-) -> NodeSettings:
-    """Read the settings; a later source wins, field by field. Raises `config_invalid`."""
-    merged: dict[str, Any] = {}
-    for layer in (_from_file(file), _from_environ(environ or {}), dict(arguments or {})):
-        merged = _merge(merged, layer)
-    return settings_from(merged)
-
-
-def settings_from(fields: Mapping[str, Any]) -> NodeSettings:
-    """Check plain fields. Raises `config_invalid` naming the wrong or unknown key."""
-    try:
-        return msgspec.convert(fields, NodeSettings, strict=False, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise BlazzError(ErrorCode.CONFIG_INVALID, f"node settings: {error}") from None
-
-
-def _from_file(file: Path | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{file}: not TOML: {error}") from error
-
-
-def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for variable, text in sorted(environ.items()):
-        name = _ALIASES.get(variable, variable.removeprefix(_PREFIX))
-        if variable not in _ALIASES and not variable.startswith(_PREFIX):
-            continue
-        *groups, field = name.lower().split("__")
-        if (groups or [field])[0] not in NodeSettings.__struct_fields__:
-            continue
-        place = fields
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[field] = _value(variable, text)
-    return fields
-
-
-def _value(variable: str, text: str) -> Any:
-    if not text.startswith(("[", "{")):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{variable} is not JSON") from error
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(under, value) if both else value  # type: ignore[arg-type]
-    return merged
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise msgspec.ValidationError(f"Expected `{kind.__name__}`")

@@ -34,9 +34,9 @@ from swarm_node.metrics import NodeMetrics
 from swarm_node.session.calls import SessionCalls
 from swarm_node.session.mailbox import Verb
 from swarm_node.session.media import AskChunk, MediaCache, MediaFetcher
-from swarm_node.session.observed import ObservedWriter
+from swarm_node.session.observed import ObservedWriter, RunnerIdentity
 from swarm_node.session.outbox import Outbox, Publish
-from swarm_node.session.runner import RunnerIdentity, SessionRunner
+from swarm_node.session.runner import SessionRunner
 from swarm_node.session.start_gate import StartGate
 
 log = structlog.get_logger()

@@ -1,19 +1,22 @@
 """Observed records: the last thing this node saw of each session, written to the fleet bucket.
 
-Owns the writing: the latest record of a session wins, older ones that could not be written are
-skipped. Bounded by the number of sessions. Never reads one.
+Owns making and writing them: the latest record of a session wins, older ones that could not be
+written are skipped. Bounded by the number of sessions. Never reads one.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 
 from schemas import log_keys
 from schemas.errors import BlazzError
 from schemas.records import SessionObserved
+from schemas.states import SessionState
 from swarm_node.core.backoff import BackoffPolicy, delay_s
+from swarm_node.engines.contract import Identity
 
 log = structlog.get_logger()
 
@@ -21,6 +24,40 @@ Write = Callable[[str, SessionObserved | None], Awaitable[None]]
 """Writes a session's record, or deletes it (None). Raises `BlazzError`."""
 
 _RETRY = BackoffPolicy(first_s=0.1, longest_s=5.0)
+
+
+class RunnerIdentity(msgspec.Struct, frozen=True):
+    """Which session, placed by which epoch, seen by which node."""
+
+    session_id: str
+    tenant_id: str
+    epoch: int
+    node_id: str
+    incarnation: str
+
+
+def observed_record(
+    who: RunnerIdentity,
+    *,
+    state: SessionState,
+    since: float,
+    reason: str | None,
+    identity: Identity | None,
+) -> SessionObserved:
+    """What is written of a session in a state; `since` is Unix seconds."""
+    return SessionObserved(
+        session_id=who.session_id,
+        tenant_id=who.tenant_id,
+        node_id=who.node_id,
+        incarnation=who.incarnation,
+        epoch=who.epoch,
+        state=state,
+        since=since,
+        reason=reason,
+        phone=identity.phone if identity else None,
+        lid=identity.lid if identity else None,
+        push_name=identity.name if identity else None,
+    )
 
 
 class ObservedWriter:

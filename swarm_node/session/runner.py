@@ -14,7 +14,6 @@ import random
 import time
 from collections.abc import Callable
 
-import msgspec
 import structlog
 
 from schemas import events, log_keys
@@ -31,6 +30,7 @@ from swarm_node.session.code_board import CodeBoard
 from swarm_node.session.engine_slot import EngineSlot
 from swarm_node.session.event_data import StateBearing, event_data
 from swarm_node.session.mailbox import Mailbox, Order, Probed, RelaunchDue, Saw, Verb
+from swarm_node.session.observed import RunnerIdentity, observed_record
 from swarm_node.session.outbox import Outbox
 from swarm_node.session.prober import Prober
 from swarm_node.session.start_gate import StartGate
@@ -39,16 +39,6 @@ from swarm_node.session.timings import SessionTimings
 log = structlog.get_logger()
 
 _LINKED = (SessionState.SYNCING, SessionState.ONLINE, SessionState.DEGRADED)
-
-
-class RunnerIdentity(msgspec.Struct, frozen=True):
-    """Who this runner works for."""
-
-    session_id: str
-    tenant_id: str
-    epoch: int
-    node_id: str
-    incarnation: str
 
 
 Observe = Callable[[SessionObserved], None]
@@ -147,20 +137,18 @@ class SessionRunner:
         return await self._mailbox.order(Verb.FENCE)
 
     def report(self, data: events.EventData) -> None:
-        """Have an event of this session published, after those before it."""
+        """Have an event of this session published."""
         self._outbox.put_now(data)
 
     async def probed(self, result: Probed) -> None:
         """The prober's result."""
         await self._mailbox.put(result)
 
-    # Its life ------------------------------------------------------------------------------------
+    # Its life ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Serve the session until cancelled; ends the engine (bounded) and publishes what is left.
-
-        A stop of the node orders `Verb.STOP` first; cancelling alone is the abrupt way.
-        """
+        """Serve the session until cancelled, which kills the engine; the clean way is `Verb.STOP`
+        and `finish` first."""
         try:
             async with self._tasks:
                 self._tasks.start(self._outbox.run(), name="outbox")
@@ -397,20 +385,13 @@ class SessionRunner:
             },
         )
         self._on_transition(before, self.state, self.reason)
-        identity = self.identity
         self._observe(
-            SessionObserved(
-                session_id=self.who.session_id,
-                tenant_id=self.who.tenant_id,
-                node_id=self.who.node_id,
-                incarnation=self.who.incarnation,
-                epoch=self.who.epoch,
+            observed_record(
+                self.who,
                 state=self.state,
                 since=self.since,
                 reason=self.reason,
-                phone=identity.phone if identity else None,
-                lid=identity.lid if identity else None,
-                push_name=identity.name if identity else None,
+                identity=self.identity,
             )
         )
         self._outbox.put_now(
