@@ -4,10 +4,10 @@ Owns the checks and how they are printed. Looks only: never installs, starts or 
 (it asks the browser for its version).
 """
 
+import asyncio
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -22,11 +22,10 @@ from cli.exit_codes import Exit
 from cli.up import default_data_dir
 from schemas.errors import BlazzError
 from swarm_node.engines.chromium.bundle import WA_JS_VERSION, find_bundle
-from swarm_node.engines.chromium.executable import find_executable, why_not_sandboxed
+from swarm_node.engines.chromium.executable import browser_build, find_executable, why_not_sandboxed
 from swarm_node.engines.chromium.settings import settings_from_environment
 
 _GB: Final = 2**30
-_VERSION_TIMEOUT_S: Final = 10.0
 MEMORY_FREE_GB: Final = 1.0
 DISK_FREE_GB: Final = 2.0
 SHM_MB: Final = 64
@@ -76,19 +75,10 @@ def check_chromium() -> Finding:
     """There, and starts."""
     try:
         path = find_executable(settings_from_environment())
+        build = asyncio.run(browser_build(path))
     except BlazzError as error:
         return _from_error("chromium", error)
-    try:
-        said = subprocess.run(
-            [str(path), "--version"],
-            capture_output=True,
-            text=True,
-            timeout=_VERSION_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return Finding("chromium", Verdict.FAIL, f"{path} does not start", str(error))
-    return Finding("chromium", Verdict.OK, f"{said.stdout.strip()} ({path})")
+    return Finding("chromium", Verdict.OK, f"{build} ({path})")
 
 
 def check_chromium_sandbox() -> Finding:

@@ -48,7 +48,7 @@ async def run_node(
     answered.
 
     Raises `data_dir_locked`, `nats_unavailable`, `config_invalid`, `node_id_in_use`,
-    `port_in_use`, `browser_missing`.
+    `port_in_use`, `browser_missing`, `wa_js_missing`.
     """
     data = DataDir(settings.data_dir)
     with data.locked():
@@ -155,6 +155,7 @@ class _Node:
             provider=settings.provider,
             address=settings.address,
             http_url=http_url,
+            chromium_build=self.engines.chromium_build,
             chromium_sandbox=self.engines.chromium_sandbox,
         )
         return Pulse(

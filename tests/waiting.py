@@ -21,14 +21,14 @@ _LONGEST_PAUSE_S = 0.1
 
 @overload
 async def eventually(
-    predicate: Callable[[], Coroutine[Any, Any, T]],
+    predicate: Callable[[], Coroutine[Any, Any, T | None]],
     *,
     timeout_s: float = ...,
     what: str | None = ...,
 ) -> T: ...
 @overload
 async def eventually(
-    predicate: Callable[[], T], *, timeout_s: float = ..., what: str | None = ...
+    predicate: Callable[[], T | None], *, timeout_s: float = ..., what: str | None = ...
 ) -> T: ...
 async def eventually(
     predicate: Callable[[], Any],

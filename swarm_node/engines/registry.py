@@ -21,8 +21,15 @@ Factory = Callable[[EngineSpec], Engine]
 class EngineRegistry:
     """The engines of one node; made by `open_registry`."""
 
-    def __init__(self, factories: dict[EngineKind, Factory], *, chromium_sandbox: bool) -> None:
+    def __init__(
+        self,
+        factories: dict[EngineKind, Factory],
+        *,
+        chromium_sandbox: bool,
+        chromium_build: str | None = None,
+    ) -> None:
         self.chromium_sandbox = chromium_sandbox
+        self.chromium_build = chromium_build
         self._factories = factories
 
     @property
@@ -40,16 +47,20 @@ class EngineRegistry:
 
 @asynccontextmanager
 async def open_registry(settings: NodeSettings, data: DataDir) -> AsyncIterator[EngineRegistry]:
-    """The engines that the settings name, for the block."""
+    """The engines that the settings name, for the block.
+
+    Raises `browser_missing`, `wa_js_missing` here rather than at the first session: a node that
+    can't run what it offers must not be given any.
+    """
     factories: dict[EngineKind, Factory] = {}
-    sandboxed = True
+    sandboxed, build = True, None
     async with AsyncExitStack() as stack:
         if EngineKind.LOOPBACK in settings.engines:
             factories[EngineKind.LOOPBACK] = _loopback(settings)
         if EngineKind.CHROMIUM in settings.engines:
-            factory, sandboxed = await _chromium(settings, data, stack)
+            factory, sandboxed, build = await _chromium(settings, data, stack)
             factories[EngineKind.CHROMIUM] = factory
-        yield EngineRegistry(factories, chromium_sandbox=sandboxed)
+        yield EngineRegistry(factories, chromium_sandbox=sandboxed, chromium_build=build)
 
 
 def _loopback(settings: NodeSettings) -> Factory:
@@ -63,14 +74,17 @@ def _loopback(settings: NodeSettings) -> Factory:
 
 async def _chromium(
     settings: NodeSettings, data: DataDir, stack: AsyncExitStack
-) -> tuple[Factory, bool]:
+) -> tuple[Factory, bool, str]:
+    from swarm_node.engines.chromium.bundle import find_bundle
     from swarm_node.engines.chromium.engine import ChromiumEngine
     from swarm_node.engines.chromium.hosts import open_host, reap_profiles
 
+    await asyncio.to_thread(find_bundle, settings.chromium)
     await asyncio.to_thread(reap_profiles, data.profiles)
     host = await stack.enter_async_context(open_host(settings.chromium))
+    build = await host.build()
 
     def make(spec: EngineSpec) -> Engine:
         return ChromiumEngine(spec, settings.chromium, host)
 
-    return make, host.sandboxed
+    return make, host.sandboxed, build

@@ -1,9 +1,11 @@
 """The browser on this machine: where it is, and whether its own sandbox can run here.
 
-Owns the search and the check. Never starts a browser.
+Owns the search and the checks. Starts it only to ask for its version.
 """
 
+import asyncio
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,8 @@ from schemas.errors import BlazzError, ErrorCode
 from swarm_node.engines.chromium.settings import EXECUTABLE_ENV, ChromiumSettings
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_VERSION: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_VERSION_TIMEOUT_S: Final = 15.0
 _USER_NAMESPACES: Final = Path("/proc/sys/user/max_user_namespaces")
 _UNPRIVILEGED: Final = Path("/proc/sys/kernel/unprivileged_userns_clone")
 _APPARMOR: Final = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
@@ -39,6 +43,38 @@ def find_executable(settings: ChromiumSettings, *, bundled: Path | None = None) 
     raise BlazzError(
         ErrorCode.BROWSER_MISSING, f"none of {', '.join(NAMES)} is installed, nor Playwright's own"
     )
+
+
+async def browser_build(executable: Path) -> str:
+    """What `--version` says, without the name: profiles are tied to it.
+
+    Raises `browser_missing` when the binary does not start.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            executable,
+            "--version",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError as error:
+        raise BlazzError(
+            ErrorCode.BROWSER_MISSING, f"{executable} does not start: {error.strerror}"
+        ) from error
+    try:
+        async with asyncio.timeout(_VERSION_TIMEOUT_S):
+            said, _ = await process.communicate()
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise BlazzError(
+            ErrorCode.BROWSER_MISSING, f"{executable} did not say its version"
+        ) from error
+    found = _VERSION.search(said.decode(errors="replace"))
+    if found is None:
+        raise BlazzError(ErrorCode.BROWSER_MISSING, f"{executable} is no Chromium")
+    return found.group()
 
 
 def why_not_sandboxed() -> str | None:

@@ -46,6 +46,10 @@ class BrowserHost(Protocol):
         """The browser's binary."""
         ...
 
+    async def build(self) -> str:
+        """The browser's version, asked of the binary. Raises `browser_missing`."""
+        ...
+
     @property
     def sandboxed(self) -> bool:
         """Whether Chromium's own sandbox is on."""

@@ -25,7 +25,11 @@ from playwright.async_api import Error as PlaywrightError
 
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
-from swarm_node.engines.chromium.executable import find_executable, why_not_sandboxed
+from swarm_node.engines.chromium.executable import (
+    browser_build,
+    find_executable,
+    why_not_sandboxed,
+)
 from swarm_node.engines.chromium.flags import browser_args
 from swarm_node.engines.chromium.hosts import processes
 from swarm_node.engines.chromium.settings import ChromiumSettings
@@ -135,6 +139,11 @@ class IsolatedHost:
             bundled = Path(self._playwright.chromium.executable_path) if self._playwright else None
             self._executable = find_executable(self._settings, bundled=bundled)
         return self._executable
+
+    async def build(self) -> str:
+        """The browser's version, such as `156.0.8078.79`. Raises `browser_missing`."""
+        await self._driver()  # it knows where Playwright's own browser would be
+        return await browser_build(self.executable)
 
     @property
     def sandboxed(self) -> bool:
