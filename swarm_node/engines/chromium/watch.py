@@ -7,6 +7,7 @@ the keeper's part. Never changes anything in the account.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ import structlog
 
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
+from schemas.messages import ChatMessage
 from swarm_node.engines.chromium import link_mark
 from swarm_node.engines.chromium.bridge.page_bridge import PageBridge, PageEvent
 from swarm_node.engines.chromium.bridge.translate import translate
@@ -28,6 +30,7 @@ from swarm_node.engines.contract import (
     EngineSpec,
     Linked,
     LoggedOut,
+    MessageArrived,
     PasskeyAsked,
     Replaced,
     SyncProgress,
@@ -39,6 +42,7 @@ Emit = Callable[[EngineEvent], Awaitable[bool]]
 
 _RENEW_AFTER_S: Final = 600.0
 """A page younger than that is not renewed for its size or an update: the next could be alike."""
+_TOLD_MAX: Final = 5000
 _SILENT_MAX: Final = 3
 """State calls that may fail in a row before the page counts as hung."""
 
@@ -64,6 +68,21 @@ class Account:
         self.logged_out = False
         self.replaced = False
         self.logout_reason = ""
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def first_told(self, message: ChatMessage) -> bool:
+        """Whether this message is told for the first time.
+
+        A page that was replaced before it could note an acknowledgement leaves the message to the
+        next one, which tells it again.
+        """
+        key = (message.chat_id, message.message_id)
+        if key in self._told:
+            return False
+        self._told[key] = None
+        if len(self._told) > _TOLD_MAX:
+            self._told.popitem(last=False)
+        return True
 
 
 class PageWatch:
@@ -138,6 +157,8 @@ class PageWatch:
             log.warning("page.event_malformed", kind=event.kind)
             return
         for one in translated:
+            if isinstance(one, MessageArrived) and not self._account.first_told(one.message):
+                continue
             await self._emit(one)
 
     async def _state(self, bridge: PageBridge) -> PageState:
@@ -255,7 +276,9 @@ class PageWatch:
         if not value or self._account.logged_out:
             return
         if self._account.linked or self._account.expected:
-            await self._logged_out(self._account.logout_reason or "the profile is not linked any more")
+            await self._logged_out(
+                self._account.logout_reason or "the profile is not linked any more"
+            )
             return
         shown = self._qr.shown(str(value))
         if shown is not None:

@@ -81,7 +81,7 @@ settled = (event) => {
   const ids = [...mark.ids, [keyText(event.data.key), event.data.t]]
     .filter(([, at]) => at >= t - MARK_SLACK_S)
     .slice(-MARK_IDS_MAX);
-  writeMark({ t, ids });
+  writeMark({ floor: mark.floor, t, ids });
 };
 
 const tell = (msg, late) => {
@@ -95,16 +95,17 @@ const tell = (msg, late) => {
 };
 
 // Messages newer than the mark that no event told of. The first call on a new link only sets the
-// mark: history is not news. Returns how many were told.
+// mark, with a floor that is never looked below: history is not news. Returns how many were told.
 const CATCH_UP_MAX = 500;
 const catchUp = () => {
   const mark = readMark();
   if (!mark) {
-    writeMark({ t: Math.floor(Date.now() / 1000), ids: [] });
+    const now = Math.floor(Date.now() / 1000);
+    writeMark({ floor: now, t: now, ids: [] });
     return 0;
   }
   const out = new Set(mark.ids.map(([key]) => key));
-  const since = mark.t - MARK_SLACK_S;
+  const since = Math.max(mark.floor, mark.t - MARK_SLACK_S);
   const missed = [];
   for (const msg of WPP.whatsapp.MsgStore.getModelsArray()) {
     if (!msg?.id || msg.id.fromMe || !(msg.t >= since) || String(msg.type) === 'protocol') continue;
@@ -118,7 +119,11 @@ const catchUp = () => {
 // ---- the events -----------------------------------------------------------------------------------
 
 const listen = () => {
-  WPP.on('conn.auth_code_change', (code) => emit('qr', { value: code?.fullCode ?? null }));
+  WPP.on('conn.auth_code_change', (code) => {
+    // Not linked: what the mark was for is over, and the next link brings a history of its own.
+    if (code) localStorage.removeItem(MARK);
+    emit('qr', { value: code?.fullCode ?? null });
+  });
   WPP.on('conn.qrcode_idle', () => emit('qr_idle'));
   WPP.on('conn.link_code_change', (code) => emit('link_code', { code: String(code) }));
   WPP.on('conn.link_code_expired', () => emit('link_code_expired'));
