@@ -56,7 +56,9 @@ class Reconciler:
         self._settings = settings
         self._wake = asyncio.Event()
         self._busy: dict[str, Step] = {}
-        self._held: dict[Step, float] = {}
+        # By session, the latest step alone: once another was taken, the one before is free again,
+        # so that stop and start in quick succession do not wait for each other.
+        self._held: dict[str, tuple[Step, float]] = {}
         self._failures: dict[Step, int] = {}
 
     async def run(self, me: LeaseRecord) -> None:
@@ -89,7 +91,7 @@ class Reconciler:
     async def _next_wake(self) -> None:
         """Until something changed, a backoff ends or the sweep is due."""
         now = time.monotonic()
-        due = [at for at in self._held.values() if at > now]
+        due = [at for _step, at in self._held.values() if at > now]
         pause_s = min([self._settings.sweep_s, *(at - now for at in due)])
         try:
             async with asyncio.timeout(pause_s):
@@ -99,9 +101,13 @@ class Reconciler:
 
     def _begin_due(self, lease: Lease, commands: Background) -> None:
         now = time.monotonic()
-        self._held = {step: at for step, at in self._held.items() if at > now}
+        self._held = {session: row for session, row in self._held.items() if row[1] > now}
         plan = reconcile.plan(
-            self._state.snapshot(now), self._busy, self._held, now, self._settings.stagger
+            self._state.snapshot(now),
+            self._busy,
+            dict(self._held.values()),
+            now,
+            self._settings.stagger,
         )
         metrics.STARTS_WAITING.set(plan.starts_waiting)
         for step in plan.steps:
@@ -174,7 +180,7 @@ class Reconciler:
 
     def _hold(self, step: Step, for_s: float) -> None:
         if len(self._held) < _HELD_MAX:
-            self._held[step] = time.monotonic() + for_s
+            self._held[step.session_id] = (step, time.monotonic() + for_s)
 
     def _hold_after(self, step: Step, error: BlazzError) -> None:
         failures = self._failures.get(step, 0) + 1
