@@ -153,11 +153,12 @@ async def test_a_dead_code_is_never_on_show(browser: Browser) -> None:
     async with opened(browser, SessionState.PAIRING) as link:
         link.show_qr(6, expires_in_s=2.5)
         await link.headline("qr")
-        # The node has nothing newer, and says nothing: the page's own clock must do.
-        link.api.memory.sessions.qrs[link.session] = ErrorCode.QR_NOT_AVAILABLE
+        # The node doesn't answer any more, so the server is silent: the page's own clock must do.
+        link.api.memory.sessions.answering.clear()
         await expect(link.page.locator("#code")).to_have_class("code ending", timeout=4_000)
         assert await link.seen() == [], "it is blurred before it dies"
         await expect(link.page.locator("#code svg")).to_have_count(0, timeout=4_000)
+        await expect(link.page.locator("#meta")).to_have_text(texts.CODE_NEXT)
         assert await link.seen() == []
 
 

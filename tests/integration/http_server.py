@@ -15,6 +15,7 @@ import msgspec
 
 from control_plane.app import HttpSettings, create_app, serve
 from control_plane.core.rate_limit import RatePolicy
+from schemas.errors import ERRORS, ErrorCode
 from schemas.states import SessionState
 from tests.integration.memory_services import Memory, memory
 
@@ -64,3 +65,17 @@ async def running(**settings: Any) -> AsyncIterator[Running]:
                 yield Running(kept, url, client, stop)
         finally:
             stop.set()
+
+
+def problem(answer: httpx.Response, code: ErrorCode) -> dict[str, Any]:
+    """Check that an answer is this problem, whole, and give it."""
+    body: dict[str, Any] = answer.json()
+    assert body["code"] == code, body
+    assert answer.status_code == body["status"] == ERRORS[code].http
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert body["type"] == f"/docs/errors#{code}"
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body.get("retryable", False) is ERRORS[code].retryable
+    if ERRORS[code].retryable and answer.status_code in (429, 503):
+        assert int(answer.headers["retry-after"]) >= 1
+    return body
