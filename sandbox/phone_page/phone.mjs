@@ -1,208 +1,282 @@
 // The phone's page: one account at a time, over the phone's HTTP API.
 //
-// Owns this page's DOM. The switch holds everything else, so it is asked again every second.
+// Owns which phone and chat are open, and the refresh. The switch holds everything else: every second
+// its log and the open chat are read, the rest only when the log has grown, or once in a while.
+
+import { call, chatPath, phonePath } from "./api.mjs";
+import { compose, wireComposer } from "./composer.mjs";
+import { byId, clockOrDay, day, follow, make, spoken } from "./dom.mjs";
+import { wireLinking } from "./linking.mjs";
+import { author, excerpt, messageRows } from "./messages.mjs";
 
 const REFRESH_MS = 1000;
-const byId = (id) => document.getElementById(id);
-const open = { number: "", chat: "" };
+const WHOLE_EVERY = 5; // New phones are not in the log, nor is an edit in another chat.
+const TOLD_MS = 8000;
+const SHOWN_MAX = 300;
 
-const TEXTS = {
-  expired: "That code has expired. Take the one the page shows now.",
-  wrong_code: "No page waits for that pairing code on this number.",
-  nothing_waits: "Nothing waits for a passkey.",
-  no_qr_found: "There is no QR in that picture.",
-  no_qr_reader: "No QR reader here: paste the QR's text.",
-  unknown_chat: "There is no such account.",
-};
+const open = { number: "", chat: "", acting: "" };
+const previews = new Map(); // chat wid: its last message
+let accounts = [];
+let chats = [];
+let logged = 0;
+let newest = 0; // n of the last message drawn in the open chat
 
-const tell = (text) => {
+let toldTimer = 0;
+const tell = (text, kind = "") => {
   byId("told").textContent = text;
+  byId("told").className = kind;
+  clearTimeout(toldTimer);
+  if (text) toldTimer = setTimeout(() => tell(""), TOLD_MS);
 };
 
-const call = async (method, path, body, headers = {}) => {
-  const raw = body instanceof Blob;
-  const response = await fetch(path, {
-    method,
-    headers,
-    body: body === undefined || raw ? body : JSON.stringify(body),
-  });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(TEXTS[answer.error] ?? `${answer.error} ${answer.detail ?? ""}`);
-  return answer;
-};
-const onPhone = (path) => `/api/accounts/${open.number}${path}`;
-
-const item = (text, ...children) => {
-  const element = document.createElement("li");
-  element.append(text, ...children);
-  return element;
-};
-const button = (text, act) => {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.textContent = text;
-  element.onclick = guarded(act);
-  return element;
-};
-
-// Runs an act, tells what went wrong, and draws what is new.
-function guarded(act) {
-  return async (event) => {
-    event?.preventDefault?.();
-    try {
-      tell((await act(event)) ?? "");
-      await draw();
-    } catch (error) {
-      tell(error.message);
-    }
-  };
-}
-
-const qrFromPicture = async (picture) => {
-  if ("BarcodeDetector" in window) {
-    const detector = new BarcodeDetector({ formats: ["qr_code"] });
-    const found = await detector.detect(await createImageBitmap(picture)).catch(() => []);
-    if (found.length) return found[0].rawValue;
+// Makes a handler: runs the act, tells what it says or what went wrong, and draws what is new.
+const guarded = (act) => async (event) => {
+  event?.preventDefault?.();
+  try {
+    tell((await act(event)) ?? "");
+  } catch (error) {
+    tell(error.message, "wrong");
   }
-  return (await call("POST", "/api/qr", picture)).text;
+  await refresh(true);
 };
 
-const link = async (text) => {
-  const { state } = await call("POST", onPhone("/scan"), { text });
-  return state === "passkey" ? "The page asks for a passkey." : "Linked.";
+const widOf = (account) => (account.lid_only && account.lid ? `${account.lid}@lid` : `${account.number}@c.us`);
+
+const openPhone = (number) => {
+  open.number = number;
+  previews.clear();
+  for (const id of ["devices", "chats"]) byId(id).replaceChildren();
+  delete byId("linking").dataset.linked;
+  openChat("");
 };
 
-const drawAccounts = async () => {
-  const accounts = await call("GET", "/api/accounts");
-  const select = byId("accounts");
-  if (select.options.length !== accounts.length) {
-    select.replaceChildren(...accounts.map((one) => new Option(`${one.name} (${one.number})`, one.number)));
-  }
-  open.number ||= accounts[0]?.number ?? "";
-  select.value = open.number;
-  const account = accounts.find((one) => one.number === open.number);
-  byId("on").checked = Boolean(account?.on);
-  byId("auto-read").checked = Boolean(account?.auto_read);
-};
-
-const drawDevices = async () => {
-  const devices = await call("GET", onPhone("/devices"));
-  byId("devices").replaceChildren(
-    ...devices.map((device) =>
-      item(
-        `${device.device_id}: ${device.online ? "online" : "away"}, ${device.queued} waiting `,
-        button("Unlink", () => call("DELETE", onPhone(`/devices/${device.device_id}`)).then(() => "Unlinked.")),
-      ),
-    ),
-  );
-  if (!devices.length) byId("devices").append(item("No linked device."));
-};
-
-const drawChats = async () => {
-  const chats = await call("GET", onPhone("/chats"));
-  byId("chats").replaceChildren(
-    ...chats.map((chat) =>
-      item(button(`${chat.name}${chat.unread ? ` (${chat.unread})` : ""}`, () => {
-        open.chat = chat.wid;
-      })),
-    ),
-  );
-};
-
-const TICKS = { 0: "…", 1: "✓", 2: "✓✓", 3: "read", 4: "played" };
-
-const messageItem = ({ message, reactions }) => {
-  const who = message.from_me ? "" : `${message.sender_name}: `;
-  const text = message.deleted ? "(deleted)" : message.body ?? "";
-  const marks = [message.edited ? "edited" : "", ...Object.values(reactions)].filter(Boolean).join(" ");
-  const element = item(`${who}${text} ${marks} ${message.from_me ? TICKS[message.ack ?? 1] : ""} `);
-  element.className = message.from_me ? "mine" : "";
-  if (message.media) {
-    const anchor = document.createElement("a");
-    anchor.href = `/api/media/${message.media.media_id}`;
-    anchor.download = message.media.filename || message.type;
-    anchor.textContent = `[${message.type} ${anchor.download}]`;
-    element.append(anchor, " ");
-  }
-  element.append(
-    button("👍", () => call("POST", onPhone("/react"), { chat: open.chat, id: message.id, text: "👍" }).then(() => "")),
-  );
-  return element;
-};
-
-let drawn = "";
-const drawMessages = async () => {
-  byId("send").hidden = !open.chat;
-  if (!open.chat) return;
-  byId("chat-title").textContent = open.chat;
-  const messages = await call("GET", onPhone(`/chats/${open.chat}/messages`));
-  const now = open.number + open.chat + JSON.stringify(messages);
-  if (now === drawn) return;
-  drawn = now;
-  byId("messages").replaceChildren(...messages.map(messageItem));
-};
-
-const draw = async () => {
-  await drawAccounts();
-  if (!open.number) return;
-  await drawDevices();
-  await drawChats();
-  await drawMessages();
-};
-
-byId("accounts").onchange = guarded(() => {
-  open.number = byId("accounts").value;
-  open.chat = "";
+const openChat = (wid) => {
+  if (open.chat !== wid) compose();
+  Object.assign(open, { chat: wid, acting: "" });
+  newest = 0;
   byId("messages").replaceChildren();
-});
+  byId("phone").dataset.pane = wid ? "chat" : "list";
+  history.replaceState(null, "", open.number ? `#${open.number}${wid && `/${wid}`}` : "#");
+};
+
+const goTo = async (wid) => {
+  openChat(wid);
+  await refresh(true);
+  byId("body").focus();
+};
+
+const drawAccounts = () => {
+  const options = (list, label) => list.map((one) => ({
+    key: one.number, sign: label(one), draw: () => new Option(label(one), one.number),
+  }));
+  follow(byId("accounts"), options(accounts, (one) => `${one.name} (${one.number})`));
+  byId("accounts").value = open.number;
+  const mine = accounts.find((one) => one.number === open.number);
+  byId("on").checked = Boolean(mine?.on);
+  byId("auto-read").checked = Boolean(mine?.auto_read);
+  const others = accounts.filter((one) => one !== mine);
+  const contacts = mine ? [...others, mine] : others;
+  follow(byId("contacts"), options(contacts, (one) => (one === mine ? "Myself" : `${one.name} (${one.number})`)));
+  for (const id of ["accounts", "switches", "devices-part", "chats-part"]) byId(id).hidden = !mine;
+  if (!mine) byId("new-phone").open = true;
+};
+
+const drawDevices = (devices) => {
+  const linked = String(devices.length > 0);
+  const linking = byId("linking");
+  // Folded away or unfolded only when it changes: what the person did stays.
+  if (linking.dataset.linked !== linked) {
+    linking.open = linked === "false";
+    linking.dataset.linked = linked;
+  }
+  const rows = devices.map((device) => ({
+    key: device.device_id,
+    sign: JSON.stringify([device.online, device.queued]),
+    draw: () => {
+      const waits = device.queued ? `, ${device.queued} waiting` : "";
+      const unlink = guarded(async () => {
+        await call("DELETE", phonePath(open.number, `/devices/${device.device_id}`));
+        return "Unlinked.";
+      });
+      return make("li", { className: "device" },
+        make("span", { className: device.online ? "dot online" : "dot", "aria-hidden": "true" }),
+        make("div", {},
+          make("code", { title: device.device_id }, device.device_id.slice(0, 8)),
+          make("p", { className: "hint" }, `${device.online ? "online" : "away"}${waits}, since ${clockOrDay(device.linked_ts)}`)),
+        make("button", { type: "button", "data-act": "unlink", "aria-label": `Unlink ${device.device_id.slice(0, 8)}`, onclick: unlink }, "Unlink"));
+    },
+  }));
+  if (!rows.length) rows.push({ key: "none", sign: "", draw: () => make("li", { className: "hint" }, "None yet.") });
+  follow(byId("devices"), rows);
+};
+
+const drawChats = () => {
+  follow(byId("chats"), chats.map((chat) => {
+    const last = previews.get(chat.wid);
+    const who = last && (last.from_me || chat.participants) ? `${author(last)}: ` : "";
+    const line = last ? who + excerpt(last) : "No message yet";
+    const current = chat.wid === open.chat;
+    const unread = chat.unread ?? 0;
+    return {
+      key: chat.wid,
+      sign: JSON.stringify([chat, line, current]),
+      draw: () => make("li", {}, make("button",
+        { type: "button", className: "entry", "data-act": "open", "aria-current": String(current), onclick: guarded(() => goTo(chat.wid)) },
+        make("b", {}, chat.name),
+        make("span", { className: "when" }, chat.ts ? clockOrDay(chat.ts) : ""),
+        make("span", { className: "last", dir: "auto" }, line),
+        unread ? make("span", { className: "badge" }, String(unread), spoken(" unread")) : null)),
+    };
+  }));
+  const alone = accounts.length < 2 ? " There is no other phone yet: make one with “New phone” above." : "";
+  byId("no-chats").hidden = chats.length > 0;
+  byId("no-chats").textContent = `No chats yet. Choose somebody below and open a chat.${alone}`;
+};
+
+const press = (act, message, emoji) => guarded(async () => {
+  const body = { chat: open.chat, id: message.id };
+  open.acting = act === "more" && open.acting !== message.id ? message.id : "";
+  if (act === "reply" || act === "edit") compose(act, message);
+  if (act === "delete") await call("POST", phonePath(open.number, "/delete"), body);
+  if (act === "react") {
+    // The same emoji again takes it back.
+    const entries = await call("GET", chatPath(open.number, open.chat));
+    const mine = entries.find((entry) => entry.message.id === message.id)?.reactions[open.number];
+    await call("POST", phonePath(open.number, "/react"), { ...body, text: mine === emoji ? "" : emoji });
+  }
+})();
+
+const drawChat = (entries) => {
+  const chat = chats.find((one) => one.wid === open.chat);
+  byId("composer").hidden = !open.chat;
+  byId("read").hidden = !chat?.unread;
+  const account = accounts.find((one) => widOf(one) === open.chat);
+  byId("chat-title").textContent = open.chat ? chat?.name ?? account?.name ?? open.chat : "No chat open";
+  const people = chat?.participants?.length;
+  byId("chat-about").textContent = people ? `${people} people` : chat?.phone?.split("@")[0] ?? open.chat.split("@")[0];
+  const hint = byId("chat-hint");
+  hint.hidden = entries.length > 0 && entries.length <= SHOWN_MAX;
+  if (!open.number) hint.textContent = "There is no phone yet. Create one with “New phone”.";
+  else if (!open.chat) hint.textContent = "Open a chat to read and write as this phone.";
+  else if (!entries.length) hint.textContent = "Nothing here yet. Write the first message below.";
+  else hint.textContent = `${entries.length - SHOWN_MAX} older messages are not shown.`;
+
+  const shown = entries.slice(-SHOWN_MAX);
+  const names = new Map(accounts.map((one) => [one.number, one.name]));
+  const context = { names, number: open.number, group: Boolean(people), acting: open.acting, press };
+  const scroll = byId("scroll");
+  const atEnd = newest === 0 || scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
+  follow(byId("messages"), messageRows(shown, context));
+  const fresh = newest ? shown.filter(({ n, message }) => n > newest && !message.from_me) : [];
+  if (fresh.length) byId("heard").textContent = fresh.map(({ message }) => `${author(message)}: ${excerpt(message)}`).join("; ");
+  newest = shown.at(-1)?.n ?? -1;
+  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+};
+
+// The last messages of the chats that may have a new one.
+const readPreviews = async (number, openEntries, thorough) => {
+  const latest = Math.max(0, ...[...previews.values()].map((message) => message.ts));
+  const stale = chats.filter((chat, place) =>
+    chat.wid !== open.chat && chat.ts && (!previews.has(chat.wid) || chat.ts >= latest || (thorough && place < 10)));
+  const read = await Promise.all(stale.map((chat) => call("GET", chatPath(number, chat.wid))));
+  stale.forEach((chat, place) => previews.set(chat.wid, read[place].at(-1).message));
+  if (openEntries.length) previews.set(open.chat, openEntries.at(-1).message);
+};
+
+// When something else was opened while they read, these two draw nothing: its own refresh follows.
+const readAll = async (thorough) => {
+  accounts = await call("GET", "/api/accounts");
+  if (!accounts.some((one) => one.number === open.number)) openPhone(accounts[0]?.number ?? "");
+  const { number, chat: wid } = open;
+  drawAccounts();
+  if (!number) return drawChat([]);
+  const [devices, known, entries] = await Promise.all([
+    call("GET", phonePath(number, "/devices")),
+    call("GET", phonePath(number, "/chats")),
+    wid ? call("GET", chatPath(number, wid)) : [],
+  ]);
+  chats = known;
+  await readPreviews(number, entries, thorough);
+  if (number !== open.number || wid !== open.chat) return undefined;
+  drawDevices(devices);
+  drawChats();
+  return drawChat(entries);
+};
+
+const readChat = async () => {
+  const { number, chat: wid } = open;
+  const entries = await call("GET", chatPath(number, wid));
+  if (number === open.number && wid === open.chat) drawChat(entries);
+};
+
+let chain = Promise.resolve();
+let turns = 0;
+let lost = false;
+// One refresh after another, so that an older answer never overwrites a newer one.
+const refresh = (whole) => {
+  chain = chain.then(async () => {
+    try {
+      const entries = await call("GET", `/api/log?since=${logged}`);
+      logged = entries.at(-1)?.n ?? logged;
+      const thorough = turns++ % WHOLE_EVERY === 0;
+      if (whole || thorough || entries.length) await readAll(thorough);
+      else if (open.chat) await readChat();
+      if (lost) tell("");
+      lost = false;
+    } catch (error) {
+      if (error.code === "not_found") openChat("");
+      lost = true;
+      tell(error.message, "wrong");
+    }
+  });
+  return chain;
+};
+const keepFresh = async () => {
+  if (!document.hidden) await refresh(false);
+  setTimeout(keepFresh, REFRESH_MS);
+};
+
+byId("accounts").onchange = guarded(({ target }) => openPhone(target.value));
 byId("create").onsubmit = guarded(async ({ target }) => {
-  const created = await call("POST", "/api/accounts", Object.fromEntries(new FormData(target)));
-  open.number = created.number;
+  const { number } = await call("POST", "/api/accounts", Object.fromEntries(new FormData(target)));
   target.reset();
+  byId("new-phone").open = false;
+  openPhone(number);
   return "Created.";
 });
-byId("scan").onsubmit = guarded(async ({ target }) => {
-  const picture = target.picture.files[0];
-  const told = await link(picture ? await qrFromPicture(picture) : target.text.value);
-  target.reset();
-  return told;
-});
-byId("code").onsubmit = guarded(async ({ target }) => {
-  const { state } = await call("POST", onPhone("/pairing-code"), { code: target.code.value });
-  target.reset();
-  return state === "passkey" ? "The page asks for a passkey." : "Linked.";
-});
-byId("passkey").onclick = guarded(() => call("POST", onPhone("/passkey"), {}).then(() => "Linked."));
 for (const [id, name] of [["on", "on"], ["auto-read", "auto_read"]]) {
   byId(id).onchange = guarded(({ target }) =>
-    call("PATCH", `/api/accounts/${open.number}`, { [name]: target.checked }).then(() => ""));
+    call("PATCH", phonePath(open.number), { [name]: target.checked }).then(() => ""));
 }
-byId("open").onsubmit = guarded(({ target }) => {
-  const to = target.to.value.trim();
-  open.chat = to.includes("@") ? to : `${to}@c.us`;
+byId("write-to").onsubmit = guarded(({ target }) => {
+  return goTo(widOf(accounts.find((one) => one.number === target.to.value)));
 });
-byId("send").onsubmit = guarded(async ({ target }) => {
-  const file = target.file.files[0];
-  const message = { to: open.chat, body: target.body.value };
-  if (file) {
-    const mimetype = file.type || "application/octet-stream";
-    const stored = await call("PUT", "/api/media", file, { "Content-Type": mimetype });
-    const family = mimetype.split("/")[0];
-    message.type = ["image", "video", "audio"].includes(family) ? family : "document";
-    message.media = { media_id: stored.media_id, size: stored.size, mimetype, filename: file.name };
+byId("back").onclick = guarded(() => {
+  const wid = open.chat;
+  openChat("");
+  byId("chats").querySelector(`[data-key="${CSS.escape(wid)}"] button`)?.focus();
+});
+byId("read").onclick = guarded(async () => {
+  await call("POST", phonePath(open.number, "/read"), { chat: open.chat });
+  byId("body").focus();
+});
+byId("messages").addEventListener("load", ({ target }) => {
+  // A picture has come in below the last line: stay there.
+  const scroll = byId("scroll");
+  if (scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < target.clientHeight + 60) {
+    scroll.scrollTop = scroll.scrollHeight;
   }
-  await call("POST", onPhone("/messages"), message);
-  target.reset();
-  return "";
-});
-byId("read").onclick = guarded(() => call("POST", onPhone("/read"), { chat: open.chat }).then(() => "Read."));
-document.addEventListener("paste", (event) => {
-  const picture = [...event.clipboardData.files].find((file) => file.type.startsWith("image/"));
-  if (picture) guarded(async () => link(await qrFromPicture(picture)))(event);
-});
+}, true);
+// A file that misses its place must not replace the page.
+for (const name of ["dragover", "drop"]) {
+  document.addEventListener(name, (event) => {
+    if (event.dataTransfer.types.includes("Files")) event.preventDefault();
+  });
+}
+wireLinking(guarded, open);
+wireComposer(guarded, open);
 
-const refresh = async () => {
-  await draw().catch((error) => tell(error.message));
-  setTimeout(refresh, REFRESH_MS);
-};
-refresh();
+const [number, wid] = decodeURIComponent(location.hash.slice(1)).split("/");
+open.number = number ?? "";
+if (number && wid) openChat(wid);
+keepFresh();

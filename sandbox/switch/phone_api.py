@@ -24,6 +24,16 @@ from sandbox.switch.switch import Switch, unix_ms
 from schemas import switch_wire as wire
 
 _PHONE_PAGE = Path(__file__).resolve().parent.parent / "phone_page"
+_PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; media-src 'self'; form-action 'none'; base-uri 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 _LOCAL_NAMES = {"127.0.0.1", "localhost"}
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -116,7 +126,7 @@ class _PhoneApi:
         path = _PHONE_PAGE / name
         if not path.is_file():
             raise web.HTTPNotFound
-        return web.FileResponse(path, headers={"Cache-Control": "no-store"})
+        return web.FileResponse(path, headers=_PAGE_HEADERS)
 
     async def accounts(self, _request: web.Request) -> web.Response:
         return _json(list(self._switch.directory.accounts.values()))
