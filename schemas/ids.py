@@ -28,9 +28,10 @@ LinkTokenId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SHA-25
 MessageId = Annotated[
     str,
     Meta(
-        pattern=r"^[0-9A-F]{16,40}$",
-        description="WhatsApp's own message key (hex). Fixed when a message is accepted, so that "
-        "a resend after a crash carries the same key and cannot become a second message.",
+        pattern=r"^[0-9A-Za-z_-]{8,64}$",
+        description="WhatsApp's own message key: ours is hex, other clients' need not be. "
+        "Fixed when a message is accepted, so that a resend after a crash carries the same key "
+        "and cannot become a second message.",
     ),
 ]
 ChatId = Annotated[

@@ -7,6 +7,7 @@ is for. A browser dies with its driver's pipe, and the driver with this process,
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -38,6 +39,8 @@ log = structlog.get_logger()
 
 _DRIVER_GONE = ("Connection closed", "Target page, context or browser has been closed")
 _DRIVER_STOP_S = 10.0
+_TEMP_DIR_CHARS_MAX = 60
+_SHORT_TEMP_DIR = "/tmp"  # noqa: S108 - Chromium makes a directory of a random name in it
 
 
 class IsolatedProfile:
@@ -207,6 +210,7 @@ class IsolatedHost:
                     proxy=server,
                     accept_downloads=False,
                     artifacts_dir=artifacts,
+                    env={**os.environ, "TMPDIR": _temp_dir()},
                     timeout=settings.launch_timeout_s * 1000,
                     # The node stops its browsers itself, in order.
                     handle_sigint=False,
@@ -238,6 +242,13 @@ class IsolatedHost:
                 await playwright.stop()
         except (PlaywrightError, TimeoutError):
             log.warning("browser.driver_stop_failed")
+
+
+def _temp_dir() -> str:
+    """Where the browser puts its socket: a Unix socket's path ends at 108 bytes, and a browser
+    under a longer one does not start."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= _TEMP_DIR_CHARS_MAX else _SHORT_TEMP_DIR
 
 
 def _prepare(profile_dir: Path) -> Path:
