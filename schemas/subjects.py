@@ -32,6 +32,11 @@ def node_media(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.media"
 
 
+def node_vault(node_id: str, act: str) -> str:
+    """A node's snapshots: act `put`, `commit` or `get`; see `commands`."""
+    return f"{ROOT}.node.{node_id}.vault.{act}"
+
+
 def node_command(node_id: str, command: str) -> str:
     """A command for one node: see `commands.COMMANDS`."""
     return f"{ROOT}.node.{node_id}.cmd.{command}"
@@ -50,6 +55,9 @@ def node_everything(node_id: str) -> str:
 ALL_ANNOUNCES: Final = f"{ROOT}.node.*.announce"
 ALL_HEARTBEATS: Final = f"{ROOT}.node.*.heartbeat"
 ALL_NODE_MEDIA: Final = f"{ROOT}.node.*.media"
+ALL_NODE_VAULT_PUTS: Final = f"{ROOT}.node.*.vault.put"
+ALL_NODE_VAULT_COMMITS: Final = f"{ROOT}.node.*.vault.commit"
+ALL_NODE_VAULT_GETS: Final = f"{ROOT}.node.*.vault.get"
 
 # Streams -----------------------------------------------------------------------------------
 
@@ -174,6 +182,22 @@ def assignment_key(session_id: str) -> str:
     return f"assignment.{session_id}"
 
 
+def node_intent_key(node_id: str) -> str:
+    """`NodeIntent`, written by the control plane."""
+    return f"intent.{node_id}"
+
+
+def snapshot_key(session_id: str) -> str:
+    """`SnapshotPointer`, written by the control plane under the assignment's fence: hence here,
+    in the bucket of the assignments."""
+    return f"snapshot.{session_id}"
+
+
+def data_key_key(session_id: str) -> str:
+    """`DataKeyRecord`, in the access bucket."""
+    return f"data_key.{session_id}"
+
+
 def observed_key(node_id: str, session_id: str) -> str:
     """`SessionObserved`, written by the node."""
     return f"observed.{node_id}.{session_id}"
@@ -190,6 +214,9 @@ CAPACITY_PREFIX: Final = "capacity."
 SESSIONS_PREFIX: Final = "session."
 ASSIGNMENTS_PREFIX: Final = "assignment."
 OBSERVED_PREFIX: Final = "observed."
+INTENTS_PREFIX: Final = "intent."
+SNAPSHOTS_PREFIX: Final = "snapshot."
+DATA_KEYS_PREFIX: Final = "data_key."
 NAMES_PREFIX: Final = "name."
 
 # Keys of the access and idempotency buckets --------------------------------------------------
