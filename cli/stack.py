@@ -33,6 +33,9 @@ class NodePlan(msgspec.Struct, frozen=True):
     node_id: str
     region: str = "local"
     sessions_max: int = 30
+    launcher: tuple[str, ...] = ()
+    """Words before the node's own command: a program that prepares its surroundings and then
+    becomes it, such as `unshare --mount …`."""
 
 
 class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +43,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     data_dir: Path
     nodes: tuple[NodePlan, ...]
+    control_planes: int = 1
+    """How many replicas; the first listens on `port`, the others where there is room."""
     host: str = "127.0.0.1"
     port: int = 8080
     engine: EngineKind = EngineKind.CHROMIUM
@@ -47,6 +52,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     loopback: LoopbackSettings = LoopbackSettings()
     temp_dir: Path | None = None
     """Where the children's temporary files go; by default where the system puts them."""
+    node_bus: Callable[[str, str], str] | None = None
+    """From a node's id and the bus's address to the address that the node is given instead."""
 
 
 class StackInfo(msgspec.Struct, frozen=True):
@@ -62,9 +69,12 @@ class StackInfo(msgspec.Struct, frozen=True):
 class Stack:
     """A running stack."""
 
-    def __init__(self, info: StackInfo, children: Mapping[str, Supervised]) -> None:
+    def __init__(
+        self, info: StackInfo, children: Mapping[str, Supervised], nats: EmbeddedNats
+    ) -> None:
         self.info = info
         self.children = children
+        self.nats = nats
 
     @property
     def api_url(self) -> str:
@@ -92,10 +102,14 @@ async def open_stack(
     plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     key_file = plan.data_dir / "api-key"
     async with EmbeddedNats(plan.data_dir / "nats", EmbeddedSettings()) as nats:
-        specs = [_control_plane_spec(plan, nats, key_file)]
+        specs = [
+            _control_plane_spec(plan, nats, key_file, number)
+            for number in range(1, plan.control_planes + 1)
+        ]
         for node in plan.nodes:
             identity = await nats.add_node(node.node_id)
-            specs.append(_node_spec(plan, node, nats.url, identity.seed_file))
+            url = nats.url if plan.node_bus is None else plan.node_bus(node.node_id, nats.url)
+            specs.append(_node_spec(plan, node, url, identity.seed_file))
         respawned = {} if on_respawn is None else {"on_respawn": on_respawn}
         async with supervise(specs, **respawned) as children:
             port = children[CONTROL_PLANE].child.facts["port"]
@@ -107,7 +121,7 @@ async def open_stack(
                 viewer_seed_file=nats.viewer.seed_file,
             )
             settings_file.write(plan.data_dir / INFO_FILE, info)
-            yield Stack(info, children)
+            yield Stack(info, children, nats)
 
 
 def read_info(data_dir: Path) -> StackInfo | None:
@@ -118,18 +132,27 @@ def read_info(data_dir: Path) -> StackInfo | None:
     return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), StackInfo)
 
 
-def _control_plane_spec(plan: StackPlan, nats: EmbeddedNats, key_file: Path) -> ChildSpec:
+def control_plane_name(number: int) -> str:
+    """The name of a control plane's process, from 1."""
+    return CONTROL_PLANE if number == 1 else f"{CONTROL_PLANE}-{number}"
+
+
+def _control_plane_spec(
+    plan: StackPlan, nats: EmbeddedNats, key_file: Path, number: int
+) -> ChildSpec:
     settings = ControlPlaneFile(
         bus=BusAccess(
             servers=(nats.url,),
             identity=nats.control_plane.name,
             nkey_seed_file=nats.control_plane.seed_file,
         ),
-        http=Listen(host=plan.host, port=plan.port),
-        services=ControlPlaneSettings(default_engine=plan.engine),
+        http=Listen(host=plan.host, port=plan.port if number == 1 else 0),
+        services=ControlPlaneSettings(
+            replica=f"{CONTROL_PLANE}-{number}", default_engine=plan.engine
+        ),
         bootstrap_key_file=key_file,
     )
-    return _spec(plan, CONTROL_PLANE, "control-plane", settings)
+    return _spec(plan, control_plane_name(number), "control-plane", settings)
 
 
 def _node_spec(plan: StackPlan, node: NodePlan, nats_url: str, seed_file: str) -> ChildSpec:
@@ -143,14 +166,21 @@ def _node_spec(plan: StackPlan, node: NodePlan, nats_url: str, seed_file: str) -
         chromium=plan.chromium,
         loopback=plan.loopback,
     )
-    return _spec(plan, node.node_id, "node", settings)
+    return _spec(plan, node.node_id, "node", settings, node.launcher)
 
 
-def _spec(plan: StackPlan, name: str, command: str, settings: msgspec.Struct) -> ChildSpec:
+def _spec(
+    plan: StackPlan,
+    name: str,
+    command: str,
+    settings: msgspec.Struct,
+    launcher: tuple[str, ...] = (),
+) -> ChildSpec:
     run_dir = plan.data_dir / "run"
     config = settings_file.write(run_dir / f"{name}.json", settings)
     env = {} if plan.temp_dir is None else {"TMPDIR": str(plan.temp_dir)}
-    return ChildSpec(name, blazz_argv(command, "--config", str(config)), run_dir, env)
+    argv = (*launcher, *blazz_argv(command, "--config", str(config)))
+    return ChildSpec(name, argv, run_dir, env)
 
 
 def _reachable(host: str) -> str:
