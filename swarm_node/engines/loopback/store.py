@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from schemas import switch_wire as wire
+from swarm_node.engines.contract import SnapshotFiles
 
 FILE_NAME: Final = "loopback.sqlite3"
+SNAPSHOT_FILES: Final = SnapshotFiles(include=(FILE_NAME, FILE_NAME + "-wal"))
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chats (wid TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
