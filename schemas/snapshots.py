@@ -75,6 +75,24 @@ class SnapshotPointer(msgspec.Struct, frozen=True, omit_defaults=True):
     generations: tuple[SnapshotGeneration, ...] = ()
 
 
+class SnapshotHead(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A session's snapshots in short, for those who watch the fleet.
+
+    `epoch`, `captured_at` and `clean` are the newest object's; `size_bytes` is the sum of all.
+    `gone_at`: when its session was first found deleted (Unix seconds); they go after a grace.
+    """
+
+    session_id: SessionId
+    tenant_id: TenantId
+    epoch: int = 0
+    generations: int = 0
+    objects: int = 0
+    size_bytes: int = 0
+    captured_at: float = 0.0
+    clean: bool = False
+    gone_at: float | None = None
+
+
 class DataKeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A session's data key, wrapped by a master key (AES-256-GCM; session id as associated
     data). `master_key_id` says which."""

@@ -16,7 +16,7 @@ from control_plane.state.fleet_state import FleetState
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import Heartbeat
 from schemas.resources import FLEET
-from schemas.subjects import ALL_HEARTBEATS
+from schemas.subjects import ALL_HEARTBEATS, FLEET_WATCHED
 from schemas.transport import typed
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
@@ -63,7 +63,7 @@ async def _hear(pulses: AsyncIterator[tuple[str, Heartbeat]], state: FleetState)
 
 
 async def _watch(bus: Bus, state: FleetState, synced: asyncio.Event) -> None:
-    async with aclosing(watch(Bucket(bus, FLEET))) as changes:
+    async with aclosing(watch(Bucket(bus, FLEET), *FLEET_WATCHED)) as changes:
         async for change in changes:
             match change.kind:
                 case ChangeKind.PUT | ChangeKind.DELETE:
