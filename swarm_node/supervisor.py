@@ -17,6 +17,7 @@ from schemas.commands import (
     Command,
     CreateSession,
     DestroySession,
+    MoveSession,
     SessionAnswer,
     StartSession,
 )
@@ -43,6 +44,11 @@ log = structlog.get_logger()
 
 _AT_REST_KEPT_MAX = 2
 """How many times `sessions_max` sessions at rest are remembered; the oldest go first."""
+
+
+_RELEASED_MAX = 10_000
+"""How many sessions that moved away are remembered with their epoch."""
+REASON_MOVING = "moving"
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -84,6 +90,7 @@ class Supervisor:
         )
         self._held: dict[str, Held] = {}
         self._admitting: set[str] = set()
+        self._released: dict[str, int] = {}
         self._doors: dict[str, asyncio.Lock] = {}
         self._tasks = Background()
         self._stopping = False
@@ -133,6 +140,7 @@ class Supervisor:
         async with self._door(command.session_id):
             self._check_lease()
             held = self._held.get(command.session_id)
+            epochs.on_released(self._released.get(command.session_id), command.epoch)
             verdict = epochs.on_admission(held.runner.who.epoch if held else None, command.epoch)
             with self._place(command.session_id):
                 if held is not None and verdict is epochs.Verdict.REPLACE:
@@ -170,6 +178,32 @@ class Supervisor:
         return SessionAnswer(
             session_id=command.session_id, epoch=command.epoch, state=SessionState.STOPPED
         )
+
+    async def move(self, command: MoveSession) -> SessionAnswer:
+        """Stop the session and let go of it: it goes to another node under the next epoch. From
+        then on this epoch starts nothing here, however late a command for it comes.
+
+        Safe to repeat; a session that is not here (the node restarted) is let go too.
+        """
+        async with self._door(command.session_id):
+            self._check_lease()
+            held = self._held.get(command.session_id)
+            if held is not None:
+                epochs.on_command(held.runner.who.epoch, command.epoch)
+                await held.runner.order(Verb.MOVE, reason=REASON_MOVING)
+                await self._let_go(held)
+            self._note_released(command.session_id, command.epoch)
+        return SessionAnswer(
+            session_id=command.session_id,
+            epoch=command.epoch,
+            state=SessionState.MOVING,
+            reason=REASON_MOVING,
+        )
+
+    def _note_released(self, session_id: str, epoch: int) -> None:
+        self._released[session_id] = max(epoch, self._released.pop(session_id, 0))
+        if len(self._released) > _RELEASED_MAX:
+            del self._released[next(iter(self._released))]
 
     # All at once ----------------------------------------------------------------------------------
 

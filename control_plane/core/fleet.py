@@ -79,7 +79,7 @@ def current(
     node_of: Callable[[str], NodeSnapshot | None],
 ) -> SessionObserved | None:
     """See `FleetSnapshot.current`; works on parts, so that a view of one session needs no copy."""
-    if assignment is None or observed is None:
+    if assignment is None or assignment.node_id is None or observed is None:
         return None
     node = node_of(assignment.node_id)
     if (

@@ -102,7 +102,7 @@ def _step_for(fleet: FleetSnapshot, record: SessionRecord) -> Step | None:
         if record.desired is DesiredState.DELETED:
             return Step(StepKind.FORGET, record.session_id, record.tenant_id)
         return None
-    node = fleet.nodes.get(assignment.node_id)
+    node = fleet.nodes.get(assignment.node_id or "")
     if node is None or node.state is not NodeState.ALIVE:
         return None
     held = fleet.held_epoch(record.session_id)

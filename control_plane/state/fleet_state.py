@@ -205,7 +205,7 @@ class FleetState:
     def view(self, record: SessionRecord, now: float) -> SessionView:
         """A session as customers see it."""
         assignment = self._assignments.get(record.session_id)
-        node = self.node(assignment.node_id, now) if assignment else None
+        node = self._node_of(assignment, now)
         return session_view.session_view(record, assignment, self._last_observed(assignment), node)
 
     def snapshot(self, now: float) -> fleet.FleetSnapshot:
@@ -225,7 +225,7 @@ class FleetState:
     def snapshot_of(self, session_id: str, now: float) -> fleet.FleetSnapshot:
         """A frozen copy of what concerns one session."""
         record, assignment = self._sessions.get(session_id), self._assignments.get(session_id)
-        node = self.node(assignment.node_id, now) if assignment else None
+        node = self._node_of(assignment, now)
         seen = self._last_observed(assignment)
         return fleet.FleetSnapshot(
             nodes={node.record.node_id: node} if node else {},
@@ -238,8 +238,13 @@ class FleetState:
         """Only what placement looks at: linear in the number of nodes."""
         return fleet.FleetSnapshot(self.nodes(now), {}, {}, {})
 
+    def _node_of(self, assignment: Assignment | None, now: float) -> fleet.NodeSnapshot | None:
+        if assignment is None or assignment.node_id is None:
+            return None
+        return self.node(assignment.node_id, now)
+
     def _last_observed(self, assignment: Assignment | None) -> SessionObserved | None:
-        if assignment is None:
+        if assignment is None or assignment.node_id is None:
             return None
         return self._observed.get(assignment.session_id, {}).get(assignment.node_id)
 

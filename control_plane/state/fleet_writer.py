@@ -64,7 +64,7 @@ class FleetWriter:
                 node_id = self._choose(record)
                 assignment = Assignment(record.session_id, record.tenant_id, node_id, 1)
                 try:
-                    if await self._create_at(record, assignment):
+                    if await self._create_at(record, assignment, node_id):
                         return assignment
                 except Conflict:
                     await self._pause(attempt)
@@ -77,9 +77,8 @@ class FleetWriter:
             raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, str(found.reason))
         return found.node_id
 
-    async def _create_at(self, record: SessionRecord, assignment: Assignment) -> bool:
+    async def _create_at(self, record: SessionRecord, assignment: Assignment, node_id: str) -> bool:
         """Write it if the node has room by the newest count; else learn that count, say False."""
-        node_id = assignment.node_id
         key = capacity_key(node_id)
         capacity = await self._bucket.get(key, CapacityRecord)
         reserved = capacity.value.reserved if capacity.value else 0
@@ -194,7 +193,8 @@ class FleetWriter:
                 changes.append(Delete(key=held.key, expect_revision=held.revision))
             if assigned.value is not None:
                 changes.append(Delete(key=assigned.key, expect_revision=assigned.revision))
-                changes.append(await self._give_back(assigned.value.node_id))
+                if assigned.value.node_id is not None:
+                    changes.append(await self._give_back(assigned.value.node_id))
             if not changes:
                 return
             changes += [

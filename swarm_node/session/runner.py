@@ -203,6 +203,8 @@ class SessionRunner:
                 await self._start()
             case Verb.STOP:
                 await self._step(Event.STOP, reason=reason)
+            case Verb.MOVE if running:
+                await self._step(Event.MOVE, reason=reason)
             case Verb.RESTART:
                 if running:
                     await self._step(Event.STOP, reason="restart")

@@ -152,6 +152,7 @@ def test_a_plan_never_does_harm(fleet: FleetSnapshot, starting_max: int) -> None
             assert desired is DesiredState.DELETED
             continue
         # Nothing is ever asked of a node that may not be there, nor of another than the owner.
+        assert assignment.node_id is not None
         assert step.node_id == assignment.node_id
         assert fleet.nodes[assignment.node_id].state is NodeState.ALIVE
         seen = fleet.current(step.session_id)
