@@ -302,7 +302,9 @@ class Supervisor:
                 node_id=self._settings.node_id,
                 incarnation=self._incarnation,
             ),
-            make_engine=lambda: factory(spec),
+            make_engine=lambda storage: factory(
+                msgspec.structs.replace(spec, page_storage=storage)
+            ),
             outbox=Outbox(
                 self._store_event,
                 tenant_id=command.tenant_id,

@@ -1,7 +1,8 @@
 """The engine slot: one launched engine from its launch to its end.
 
-Owns the launch (through the start gate), the reader of its events, and the two ways to end it:
-`stop` asks and falls back to killing, `kill` doesn't ask. Never decides why or when.
+Owns the launch (through the start gate: first its profile is made ready, then it starts), the
+reader of its events, and the two ways to end it: `stop` asks and falls back to killing, `kill`
+doesn't ask. Never decides why or when.
 """
 
 import asyncio
@@ -19,18 +20,24 @@ from swarm_node.session.timings import SessionTimings
 log = structlog.get_logger()
 
 OnEvent = Callable[["EngineSlot", EngineEvent], Awaitable[None]]
+Prepare = Callable[[], Awaitable[Engine]]
+"""Makes the profile ready and the engine for it. Bounded. Raises `BlazzError`."""
 
 
 class EngineSlot:
     """One engine's life. `drive` runs as a task; `stop` or `kill` ends it, once."""
 
     def __init__(
-        self, engine: Engine, *, gate: StartGate, timings: SessionTimings, on_event: OnEvent
+        self, prepare: Prepare, *, gate: StartGate, timings: SessionTimings, on_event: OnEvent
     ) -> None:
-        self.engine = engine
+        self.engine: Engine | None = None
+        """None until its profile is ready."""
         self.ending = False
         """Set before the end begins: what the engine says of its state no longer matters."""
+        self.ended_cleanly = False
+        """Whether the engine, once launched, was closed in its own time."""
         self.driver: asyncio.Task[None] | None = None
+        self._prepare = prepare
         self._gate = gate
         self._timings = timings
         self._on_event = on_event
@@ -40,10 +47,12 @@ class EngineSlot:
     async def drive(self) -> None:
         """Launch and read until the end. Trouble is reported as `EngineFailed`, never raised."""
         try:
-            async with self._gate.turn(), asyncio.timeout(self._timings.launch_max_s):
-                await self.engine.start()
+            async with self._gate.turn():
+                self.engine = engine = await self._prepare()
+                async with asyncio.timeout(self._timings.launch_max_s):
+                    await engine.start()
             self._launched = True
-            async for event in self.engine.events():
+            async for event in engine.events():
                 await self._on_event(self, event)
             trouble = EngineFailed(ErrorCode.BROWSER_CRASHED, "the engine ended by itself")
         except BlazzError as error:
@@ -61,6 +70,8 @@ class EngineSlot:
         self.ending = True
         if not self._launched:
             await self._end_driver()
+        if self.engine is None:
+            return
         try:
             async with asyncio.timeout(self._timings.stop_max_s) as self._stop_limit:
                 await self.engine.stop()
@@ -73,6 +84,7 @@ class EngineSlot:
             log.exception("engine.stop_failed")
             await self.kill()
             return
+        self.ended_cleanly = self._launched
         if self.driver is not None:
             await asyncio.wait({self.driver}, timeout=self._timings.drain_max_s)
         await self._end_driver()
@@ -84,6 +96,8 @@ class EngineSlot:
             with contextlib.suppress(RuntimeError):  # it has just ended by itself
                 self._stop_limit.reschedule(asyncio.get_running_loop().time())
         await self._end_driver()
+        if self.engine is None:
+            return
         try:
             async with asyncio.timeout(self._timings.kill_max_s):
                 await self.engine.kill()
