@@ -5,8 +5,10 @@ to `RIGS`; the suite itself never names an engine.
 """
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +16,7 @@ import pytest
 
 from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
+from sandbox.settings import SandboxSettings
 from schemas.errors import BlazzError
 from schemas.messages import Text
 from schemas.states import EngineKind
@@ -25,6 +28,7 @@ from swarm_node.engines.contract import (
     QrShown,
     SendOutcome,
     SendRequest,
+    SnapshotFiles,
 )
 from swarm_node.engines.loopback.engine import LoopbackEngine
 from swarm_node.engines.loopback.settings import LoopbackSettings
@@ -35,6 +39,8 @@ Make = Callable[[EngineSpec], Engine]
 
 ONLINE_WITHIN_S = 30.0
 EVENT_WITHIN_S = 20.0
+STALE_AFTER_FRAMES = 20
+"""A snapshot further behind than that is too old for the switch."""
 
 
 class Watched:
@@ -105,13 +111,21 @@ class Rig:
         self._make = make
         self._running: list[tuple[Watched, asyncio.Task[None]]] = []
 
-    async def start(self, profile: str = "profile") -> Watched:
+    async def start(
+        self, profile: str = "profile", *, page_storage: dict[str, str] | None = None
+    ) -> Watched:
         """A new engine, started, on a profile of this name."""
-        spec = EngineSpec("ses_0", "acme", 1, self.folder / profile)
+        spec = EngineSpec("ses_0", "acme", 1, self.folder / profile, page_storage=page_storage)
         watched = Watched(self._make(spec))
         await watched.engine.start()
         self._running.append((watched, asyncio.get_running_loop().create_task(watched.read())))
         return watched
+
+    async def snapshot(self, watched: Watched, name: str) -> dict[str, str] | None:
+        """Copy the running engine's profile to a profile of this name; its page storage too."""
+        files = watched.engine.snapshot_files
+        await asyncio.to_thread(hot_copy, self.folder / "profile", self.folder / name, files)
+        return await watched.engine.page_storage()
 
     async def end(self) -> None:
         """Kill what a test left running."""
@@ -119,6 +133,17 @@ class Rig:
             await watched.engine.kill()
             await asyncio.wait({reader}, timeout=5)
             reader.cancel()
+
+
+def hot_copy(profile: Path, target: Path, files: SnapshotFiles) -> None:
+    """Copy what a snapshot holds, and nothing else."""
+    for name in files.include:
+        named = profile / name
+        for path in [named] if named.is_file() else sorted(named.rglob("*")):
+            if path.is_file() and not any(fnmatch(path.name, one) for one in files.exclude):
+                copy = target / path.relative_to(profile)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
 
 
 def _loopback(sandbox: Sandbox) -> AbstractAsyncContextManager[Make]:
@@ -164,7 +189,8 @@ RIGS: dict[EngineKind, Callable[[Sandbox], AbstractAsyncContextManager[Make]]] =
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     """A rig of each kind in turn."""
     kind: EngineKind = request.param
-    async with Sandbox() as sandbox, PhoneBook(sandbox.api_url) as book:
+    settings = SandboxSettings(stale_after_frames=STALE_AFTER_FRAMES)
+    async with Sandbox(settings) as sandbox, PhoneBook(sandbox.api_url) as book:
         me = await book.create("15550001", "Me")
         friend = await book.create("15550002", "Friend")
         async with RIGS[kind](sandbox) as make:
