@@ -78,9 +78,13 @@ class Rig:
         return self.engine
 
     async def start(
-        self, settings: ChromiumSettings | None = None, *, proxy: str | None = None
+        self,
+        settings: ChromiumSettings | None = None,
+        *,
+        proxy: str | None = None,
+        page_storage: dict[str, str] | None = None,
     ) -> ChromiumEngine:
-        spec = EngineSpec("ses_rig", "acme", 1, self.profile, proxy)
+        spec = EngineSpec("ses_rig", "acme", 1, self.profile, proxy, page_storage)
         self.engine = ChromiumEngine(spec, settings or self.settings, self.host)
         self.events = []
         await self.engine.start()

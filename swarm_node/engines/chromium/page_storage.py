@@ -20,8 +20,8 @@ BLANK_URL: Final = f"{ORIGIN}/blazz-blank"
 _BLANK: Final = "<!doctype html><title>Blazz</title>"
 
 _REPLACE: Final = """(items) => {
-  for (const key of Object.keys(localStorage)) if (!(key in items)) localStorage.removeItem(key);
-  for (const [key, value] of Object.entries(items)) localStorage.setItem(key, value);
+  localStorage.clear();
+  for (const [key, value] of items) localStorage.setItem(key, value);
 }"""
 
 
@@ -33,7 +33,7 @@ async def replace_storage(page: Page, items: Mapping[str, str], *, timeout_s: fl
     """
     try:
         async with asyncio.timeout(timeout_s), blank_page(page, timeout_s=timeout_s):
-            await page.evaluate(_REPLACE, dict(items))
+            await page.evaluate(_REPLACE, list(items.items()))
     except TimeoutError as error:
         raise BlazzError(ErrorCode.PAGE_TIMEOUT, "the blank page does not answer") from error
     except PlaywrightError as error:

@@ -5,19 +5,20 @@
 
 // What is not well-formed UTF-16 can't be written down as text; such an entry is left out.
 calls.pageStorage = ({ charsMax }) => {
-  const items = {};
+  const items = [];
   let chars = 0;
   let skipped = 0;
-  for (const key of Object.keys(localStorage)) {
+  for (let index = 0; index < localStorage.length; index += 1) {
+    // By index: a key such as "length" is no property.
+    const key = localStorage.key(index);
     const value = localStorage.getItem(key);
-    if (value === null) continue;
     if (!key.isWellFormed() || !value.isWellFormed()) {
       skipped += 1;
       continue;
     }
     chars += key.length + value.length;
     if (chars > charsMax) throw new CallError('storage_too_large');
-    items[key] = value;
+    items.push([key, value]);
   }
   return { items, skipped };
 };
