@@ -11,6 +11,7 @@ import msgspec
 from control_plane.core.delivery import DeliveryRules
 from control_plane.core.liveness import LivenessRules
 from control_plane.core.reconcile import StaggerRules
+from control_plane.vault.settings import VaultSettings
 from schemas.states import EngineKind
 
 
@@ -20,6 +21,8 @@ class Role(StrEnum):
     API = "api"
     RECONCILER = "reconciler"
     DISPATCHER = "dispatcher"
+    VAULT = "vault"
+    """Takes and serves snapshots (any number of replicas); one of them prunes."""
 
 
 ALL_ROLES = frozenset(Role)
@@ -66,6 +69,8 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     )
     reconciler: ReconcilerSettings = ReconcilerSettings()
     dispatcher: DispatcherSettings = DispatcherSettings()
+    vault: VaultSettings | None = None
+    """None: the fleet keeps no snapshots, and a session dies with its node's disk."""
     sync_timeout_s: float = 20.0
     auth_cache_s: float = 3.0
     """For so long a revoked key may still work."""

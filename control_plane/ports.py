@@ -17,6 +17,7 @@ from schemas.events import Event
 from schemas.ids import ChatId, MediaId, MessageId, SessionId, TenantId
 from schemas.messages import ChatMessage, Content, MediaRef
 from schemas.records import ApiKeyRecord, IdempotencyRecord, LinkTokenRecord
+from schemas.snapshots import SnapshotGeneration
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -195,6 +196,18 @@ class Fleet(Protocol):
 
     def follow(self) -> AsyncIterator[FeedItem | FeedGap]:
         """All tenants' events, from now: for scope `operator` alone."""
+        ...
+
+
+class SnapshotAdmission(Protocol):
+    """What a session's snapshots add to the command that starts it."""
+
+    async def admission(
+        self, tenant: TenantId, session: SessionId
+    ) -> tuple[bytes, tuple[SnapshotGeneration, ...]]:
+        """Its data key (made if it has none) and its generations, newest first; an empty key and
+        no generations where the fleet keeps no snapshots. Raises `master_key_missing`,
+        `nats_unavailable`, `timeout`."""
         ...
 
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
@@ -26,12 +26,14 @@ from control_plane.media.server import serve_media
 from control_plane.media.store import JetStreamMediaStore
 from control_plane.messages import LaneMessages
 from control_plane.node_commands import NodeCommands
-from control_plane.ports import Services
+from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.loop import Reconciler
 from control_plane.sessions import FleetSessions
 from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_watch import keep_fed
 from control_plane.state.fleet_writer import FleetWriter
+from control_plane.vault.admission import NoSnapshots
+from control_plane.vault.vault import open_vault, serve_vault
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET
 from schemas.subjects import OUTBOX_SHARDS
@@ -72,13 +74,14 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
     async with (
         keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
         serve_media(bus, state, media),
+        _snapshots(bus, state, settings, me) as admission,
         Background() as tasks,
     ):
         tasks.start(ledger.follow(), name="ledger follow")
         tasks.start(fold_events(bus, ledger), name="ledger fold")
         tasks.start(_keep_gauges(fleet), name="gauges")
         if Role.RECONCILER in settings.roles:
-            reconciler = Reconciler(bus, state, writer, nodes, settings.reconciler)
+            reconciler = Reconciler(bus, state, writer, nodes, settings.reconciler, admission)
             tasks.start(reconciler.run(me), name="reconciler")
         if Role.DISPATCHER in settings.roles:
             delivery = Delivery(bus, state, ledger, nodes, settings.dispatcher.rules)
@@ -101,6 +104,21 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             idempotency=BucketIdempotency(bus, in_flight_s=settings.idempotency_in_flight_s),
             fleet=fleet,
         )
+
+
+@asynccontextmanager
+async def _snapshots(
+    bus: Bus, state: FleetState, settings: ControlPlaneSettings, me: LeaseRecord
+) -> AsyncIterator[SnapshotAdmission]:
+    """Open the vault, serve it where the role says so, and give what the reconciler needs."""
+    if settings.vault is None:
+        yield NoSnapshots()
+        return
+    async with AsyncExitStack() as stack:
+        vault = await stack.enter_async_context(open_vault(bus, settings.vault))
+        if Role.VAULT in settings.roles:
+            await stack.enter_async_context(serve_vault(bus, state, vault, settings.vault, me))
+        yield vault.admission
 
 
 async def _keep_gauges(fleet: OperatorFleet) -> None:

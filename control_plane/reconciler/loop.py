@@ -18,6 +18,7 @@ from control_plane.core import reconcile
 from control_plane.core.backoff import delay_s
 from control_plane.core.reconcile import Step, StepKind
 from control_plane.node_commands import NodeCommands
+from control_plane.ports import SnapshotAdmission
 from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_writer import FleetWriter
 from schemas import log_keys
@@ -48,12 +49,14 @@ class Reconciler:
         writer: FleetWriter,
         nodes: NodeCommands,
         settings: ReconcilerSettings,
+        snapshots: SnapshotAdmission,
     ) -> None:
         self._bus = bus
         self._state = state
         self._writer = writer
         self._nodes = nodes
         self._settings = settings
+        self._snapshots = snapshots
         self._wake = asyncio.Event()
         self._busy: dict[str, Step] = {}
         # By session, the latest step alone: once another was taken, the one before is free again,
@@ -160,11 +163,16 @@ class Reconciler:
         record = self._state.session(assignment.tenant_id, assignment.session_id)
         if record is None:
             return
+        data_key, generations = await self._snapshots.admission(
+            assignment.tenant_id, assignment.session_id
+        )
         command = StartSession(
             session_id=assignment.session_id,
             epoch=assignment.epoch,
             tenant_id=assignment.tenant_id,
             engine=record.engine,
+            data_key=data_key,
+            generations=generations,
         )
         await self._nodes.ask(assignment, "start", command)
 
