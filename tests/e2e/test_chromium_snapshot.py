@@ -197,6 +197,8 @@ async def test_the_page_storage_is_replaced_whole_past_a_service_worker(tmp_path
                         """() => Array.from(localStorage, (_, index) => localStorage.key(index))
                             .map((key) => [key, localStorage.getItem(key)])"""
                     )
+                    # The real page, or the switch's "not found", would have another one.
+                    assert await page.title() == "Blazz"
                 assert dict(found) == items
                 assert workers == 1
         finally:
