@@ -4,6 +4,7 @@ Owns what runs, in which order, with whose identity and where its files are. `up
 only in what they ask for. Never touches a session.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from cli.embedded.server import EmbeddedNats, EmbeddedSettings
 from cli.parts import BusAccess, ControlPlaneFile, Listen
 from cli.processes import ChildSpec, Supervised, blazz_argv, supervise
 from control_plane.config import ControlPlaneSettings
+from control_plane.vault.master_keys import ensure_key_file
+from control_plane.vault.settings import StoreKind, VaultSettings
 from schemas.states import EngineKind
 from swarm_node.config import BusAccess as NodeBusAccess
 from swarm_node.config import NodeSettings
@@ -25,6 +28,8 @@ from swarm_node.engines.loopback.settings import LoopbackSettings
 
 CONTROL_PLANE: Final = "control-plane"
 INFO_FILE: Final = "stack.json"
+MASTER_KEY_FILE: Final = "master-key"
+"""Without it no snapshot can be opened: it belongs into a backup, but not beside the store's."""
 
 
 class NodePlan(msgspec.Struct, frozen=True):
@@ -36,6 +41,8 @@ class NodePlan(msgspec.Struct, frozen=True):
     launcher: tuple[str, ...] = ()
     """Words before the node's own command: a program that prepares its surroundings and then
     becomes it, such as `unshare --mount …`."""
+    data_dir: Path | None = None
+    """Where its files are; by default below the plan's directory."""
 
 
 class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +59,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     loopback: LoopbackSettings = LoopbackSettings()
     temp_dir: Path | None = None
     """Where the children's temporary files go; by default where the system puts them."""
+    mongo_uri_file: Path | None = None
+    """Keep snapshots in MongoDB; None: on the bus itself."""
     node_bus: Callable[[str, str], str] | None = None
     """From a node's id and the bus's address to the address that the node is given instead."""
 
@@ -101,6 +110,7 @@ async def open_stack(
     """
     plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     key_file = plan.data_dir / "api-key"
+    await asyncio.to_thread(ensure_key_file, plan.data_dir / MASTER_KEY_FILE)
     async with EmbeddedNats(plan.data_dir / "nats", EmbeddedSettings()) as nats:
         specs = [
             _control_plane_spec(plan, nats, key_file, number)
@@ -148,7 +158,13 @@ def _control_plane_spec(
         ),
         http=Listen(host=plan.host, port=plan.port if number == 1 else 0),
         services=ControlPlaneSettings(
-            replica=f"{CONTROL_PLANE}-{number}", default_engine=plan.engine
+            replica=f"{CONTROL_PLANE}-{number}",
+            default_engine=plan.engine,
+            vault=VaultSettings(
+                store=StoreKind.JETSTREAM if plan.mongo_uri_file is None else StoreKind.MONGO,
+                master_key_file=plan.data_dir / MASTER_KEY_FILE,
+                mongo_uri_file=plan.mongo_uri_file,
+            ),
         ),
         bootstrap_key_file=key_file,
     )
@@ -159,7 +175,7 @@ def _node_spec(plan: StackPlan, node: NodePlan, nats_url: str, seed_file: str) -
     settings = NodeSettings(
         node_id=node.node_id,
         region=node.region,
-        data_dir=plan.data_dir / "nodes" / node.node_id,
+        data_dir=node.data_dir or plan.data_dir / "nodes" / node.node_id,
         sessions_max=node.sessions_max,
         engines=(plan.engine,),
         bus=NodeBusAccess(servers=(nats_url,), nkey_seed_file=seed_file),
