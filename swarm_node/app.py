@@ -8,7 +8,9 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
+import msgspec
 import structlog
 import uuid_utils
 
@@ -18,7 +20,7 @@ from schemas.events import Event, MessageSent
 from schemas.records import LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
 from schemas.subjects import event as event_subject
-from schemas.subjects import node_media, observed_key
+from schemas.subjects import node_media, node_vault, observed_key
 from schemas.timing import PROFILES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
@@ -34,9 +36,12 @@ from swarm_node.metrics import NodeMetrics
 from swarm_node.node_lease import NodeLease
 from swarm_node.session.observed import ObservedWriter
 from swarm_node.supervisor import Supervisor
+from swarm_node.vault.metrics import VaultMetrics
+from swarm_node.vault.node_vault import NodeVault
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 _FAREWELL_S = 3.0
 _MEDIA_TIMEOUT_S = 20.0
 
@@ -97,6 +102,15 @@ class _Node:
             publish=self._publish_event,
             ask_media=self._ask_media,
             may_act=lambda: self.lease.held,
+            keeping=NodeVault(
+                settings.vault,
+                data,
+                VaultMetrics(self.metrics.registry),
+                node_id=settings.node_id,
+                ask=self._ask_vault,
+                may_act=lambda: self.lease.held,
+                chromium_build=engines.chromium_build,
+            ).keeping,
         )
         self.pulse: Pulse | None = None
 
@@ -197,6 +211,12 @@ class _Node:
             MediaChunk,
             timeout_s=_MEDIA_TIMEOUT_S,
         )
+
+    async def _ask_vault(
+        self, act: str, question: msgspec.Struct, answer: type[T], timeout_s: float, /
+    ) -> T:
+        subject = node_vault(self.settings.node_id, act)
+        return await request(self.bus, subject, question, answer, timeout_s=timeout_s)
 
 
 def dedupe_key(event: Event) -> str:

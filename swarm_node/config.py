@@ -19,6 +19,7 @@ from schemas.transport.connection import BusSettings, TlsSettings
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
 from swarm_node.session.timings import SessionTimings
+from swarm_node.vault.settings import VaultSettings
 
 
 class BusAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +58,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     starts_at_once_max: Annotated[int, Meta(ge=1)] = 2
     stops_at_once_max: Annotated[int, Meta(ge=1)] = 8
     session: SessionTimings = SessionTimings()
+    vault: VaultSettings = VaultSettings()
     chromium: ChromiumSettings = ChromiumSettings()
     loopback: LoopbackSettings = LoopbackSettings()
 

@@ -14,6 +14,7 @@ import structlog
 
 from schemas import log_keys
 from schemas.commands import (
+    Admission,
     Command,
     CreateSession,
     DestroySession,
@@ -38,6 +39,7 @@ from swarm_node.session.media import AskChunk, MediaCache, MediaFetcher
 from swarm_node.session.observed import ObservedWriter, RunnerIdentity
 from swarm_node.session.outbox import Outbox, Publish
 from swarm_node.session.runner import SessionRunner
+from swarm_node.session.safekeeping import Safekeeping
 from swarm_node.session.start_gate import StartGate
 
 log = structlog.get_logger()
@@ -74,6 +76,7 @@ class Supervisor:
         publish: Publish,
         ask_media: AskChunk,
         may_act: Callable[[], bool],
+        keeping: Callable[[Admission], Safekeeping | None] = lambda _admission: None,
     ) -> None:
         self._settings = settings
         self._incarnation = incarnation
@@ -83,6 +86,7 @@ class Supervisor:
         self._metrics = metrics
         self._publish = publish
         self._may_act = may_act
+        self._keeping = keeping
         self._fetcher = MediaFetcher(settings.node_id, data.scratch, ask_media)
         self._cache = MediaCache()
         self._gate = StartGate(
@@ -317,6 +321,7 @@ class Supervisor:
             timings=self._settings.session,
             observe=self._observed.observe,
             on_transition=on_transition,
+            keeping=self._keeping(command),
         )
 
     async def _store_event(self, event: Event) -> None:

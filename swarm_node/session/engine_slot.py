@@ -20,6 +20,8 @@ from swarm_node.session.timings import SessionTimings
 log = structlog.get_logger()
 
 OnEvent = Callable[["EngineSlot", EngineEvent], Awaitable[None]]
+MakeEngine = Callable[[dict[str, str] | None], Engine]
+"""Makes an engine with this page storage; see `EngineSpec.page_storage`."""
 Prepare = Callable[[], Awaitable[Engine]]
 """Makes the profile ready and the engine for it. Bounded. Raises `BlazzError`."""
 
@@ -42,6 +44,7 @@ class EngineSlot:
         self._timings = timings
         self._on_event = on_event
         self._launched = False
+        self._broken = False
         self._stop_limit: asyncio.Timeout | None = None
 
     async def drive(self) -> None:
@@ -62,11 +65,13 @@ class EngineSlot:
         except Exception:
             log.exception("engine.driver_failed")
             trouble = EngineFailed(ErrorCode.INTERNAL, "the engine's driver failed")
+        self._broken = True
         if not self.ending:
             await self._on_event(self, trouble)
 
     async def stop(self) -> None:
         """End it cleanly; what it still had to report is read out. Bounded; kills if it must."""
+        was_well = self._launched and not self._broken
         self.ending = True
         if not self._launched:
             await self._end_driver()
@@ -84,14 +89,14 @@ class EngineSlot:
             log.exception("engine.stop_failed")
             await self.kill()
             return
-        self.ended_cleanly = self._launched
+        self.ended_cleanly = was_well
         if self.driver is not None:
             await asyncio.wait({self.driver}, timeout=self._timings.drain_max_s)
         await self._end_driver()
 
     async def kill(self) -> None:
         """End it at once, and cut short a `stop` that is going on. Bounded; never raises."""
-        self.ending = True
+        self.ending = self._broken = True
         if self._stop_limit is not None and not self._stop_limit.expired():
             with contextlib.suppress(RuntimeError):  # it has just ended by itself
                 self._stop_limit.reschedule(asyncio.get_running_loop().time())

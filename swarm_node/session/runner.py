@@ -12,7 +12,6 @@ Calls that only go through to the engine (send, codes, media) are in `calls.py`.
 import asyncio
 import random
 import time
-from collections.abc import Callable
 
 import structlog
 
@@ -27,7 +26,7 @@ from swarm_node.core.session_table import Effect, Event, IllegalTransitionError,
 from swarm_node.engines import contract
 from swarm_node.engines.contract import Engine, EngineEvent, Identity
 from swarm_node.session.code_board import CodeBoard
-from swarm_node.session.engine_slot import EngineSlot
+from swarm_node.session.engine_slot import EngineSlot, MakeEngine
 from swarm_node.session.event_data import StateBearing, event_data
 from swarm_node.session.mailbox import Mailbox, Order, Probed, RelaunchDue, Saw, Verb
 from swarm_node.session.news import Observe, OnTransition, StateNews
@@ -46,9 +45,6 @@ _LINKED = (SessionState.SYNCING, SessionState.ONLINE, SessionState.DEGRADED)
 _LET_GO = (SessionState.STOPPED, SessionState.MOVING)
 # What a broken profile does to a browser; other failures say nothing about the profile.
 _CRASHES = (ErrorCode.BROWSER_CRASHED, ErrorCode.BROWSER_START_FAILED)
-
-MakeEngine = Callable[[dict[str, str] | None], Engine]
-"""Makes an engine with this page storage; see `EngineSpec.page_storage`."""
 
 
 class SessionRunner:
@@ -257,7 +253,7 @@ class SessionRunner:
                 await self._step(Event.RESTORE_FAILED, reason=ErrorCode.RESTORE_FAILED)
             case contract.QrShown():
                 self.identity = None
-                await self._step(Event.QR_SHOWN)
+                await self._step(Event.QR_SHOWN, reason=self._keeping.trouble)
                 if self.state is SessionState.PAIRING:
                     self.codes.show(event)
                     self._outbox.put_now(

@@ -15,6 +15,11 @@ class Safekeeping(Protocol):
     """One session's safekeeping. All but `run` may be called at any time; nothing here raises but
     `prepare`."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the session begins without its state (`restore_failed`), until it is online again."""
+        ...
+
     async def prepare(self) -> dict[str, str] | None:
         """Make the profile on disk the newest there is, before a launch. Returns what the page's
         localStorage must hold (`EngineSpec.page_storage`). Bounded.
@@ -56,6 +61,11 @@ class Safekeeping(Protocol):
 
 class NotKept:
     """The safekeeping of a session that has none: what is on disk is all there is."""
+
+    @property
+    def trouble(self) -> str | None:
+        """None: nothing is restored."""
+        return None
 
     async def prepare(self) -> dict[str, str] | None:
         """Leave the profile as it is."""
