@@ -70,6 +70,10 @@ integration *args: _dev
 e2e *args: _dev _run
     @pytest -m browser {{ parallel }} "$@"
 
+# The fleet in virtual time: `sim count=10000` plays many seeds, `sim seed=42` tells one's story.
+sim *args: _dev
+    @python -m tests.simulation.run "$@"
+
 # ---- maintain --------------------------------------------------------------------------------
 
 # Write the JSON Schemas anew from schemas/.
