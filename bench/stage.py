@@ -103,10 +103,10 @@ class Linked(msgspec.Struct, frozen=True):
     to_online_s: float
 
 
-async def link_session(stage: Stage, number: str) -> Linked:
-    """Create a session, scan its QR with a new phone, wait until it is online."""
+async def link_session(stage: Stage, number: str, phone: Phone | None = None) -> Linked:
+    """Create a session, scan its QR with a phone (a new one unless given), wait until online."""
     loop = asyncio.get_running_loop()
-    phone = await stage.book.create(number)
+    phone = phone or await stage.book.create(number)
     async with asyncio.timeout(LINK_LIMIT_S):
         began = loop.time()
         created = await stage.api.create_session(NewSession(name=number))

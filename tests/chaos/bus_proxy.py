@@ -23,8 +23,6 @@ class BusProxy:
     def __init__(self) -> None:
         self.target = ""
         self.delay_s = 0.0
-        self.connections = 0
-        """How many were let through in all."""
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -50,6 +48,11 @@ class BusProxy:
         """What the node is given as the bus's address."""
         assert self._server is not None
         return f"nats://{HOST}:{self._server.sockets[0].getsockname()[1]}"
+
+    @property
+    def carried(self) -> int:
+        """How many connections there are now."""
+        return len(self._live)
 
     async def cut(self) -> None:
         """Break every connection, and every new one at once."""
@@ -85,7 +88,6 @@ class BusProxy:
             parts = urlsplit(self.target)
             with contextlib.suppress(OSError):
                 far, far_writer = await asyncio.open_connection(parts.hostname, parts.port)
-                self.connections += 1
                 await self._carry((near, far_writer), (far, back))
         except asyncio.CancelledError:
             # Only `_break_all` cancels: the connection ends here, the server goes on.
