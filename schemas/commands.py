@@ -189,13 +189,17 @@ class PutSnapshotChunk(msgspec.Struct, frozen=True):
 class CommitSnapshot(msgspec.Struct, frozen=True):
     """Make a whole, stored object part of the session's snapshots: a new generation when
     `snapshot` is a baseline, else the newest generation's next delta. The store is read back first;
-    the pointer is written under the assignment's fence."""
+    the pointer is written under the assignment's fence.
+
+    `proven_generation`: the one this epoch was restored from, once it has come online.
+    """
 
     node_id: NodeId
     session_id: SessionId
     epoch: Epoch
     snapshot: SnapshotObject
     manifest: SnapshotManifest
+    proven_generation: int | None = None
 
 
 class SnapshotStored(msgspec.Struct, frozen=True):

@@ -46,6 +46,12 @@ def extend(pointer: SnapshotPointer, commit: CommitSnapshot) -> SnapshotPointer:
     full: send a baseline), `conflict` (another object of this name or a later one is committed),
     `vault_unavailable` (too many generations wait to be pruned).
     """
+    after = _extended(pointer, commit)
+    proven = commit.proven_generation
+    return after if proven is None else prove(after, proven)
+
+
+def _extended(pointer: SnapshotPointer, commit: CommitSnapshot) -> SnapshotPointer:
     wanted = commit.snapshot
     known = find(pointer, wanted.name)
     if known is not None:

@@ -68,6 +68,8 @@ class VaultLine:
         self._session_id = session_id
         self._epoch = epoch
         self._allowed = allowed
+        self.proven_generation: int | None = None
+        """Set once a restore of it came online: the next commit says so."""
 
     async def put(self, name: str, sealed: bytes) -> None:
         """Hand over an object; it counts for nothing until it is committed."""
@@ -91,6 +93,7 @@ class VaultLine:
             epoch=self._epoch,
             snapshot=stored,
             manifest=manifest,
+            proven_generation=self.proven_generation,
         )
         try:
             await self._tried(COMMIT, question, SnapshotStored)

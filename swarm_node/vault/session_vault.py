@@ -82,6 +82,7 @@ class SessionVault:
             epoch=self._epoch,
             allowed=self._allowed,
         )
+        self._line = line
         self._recorder = Recorder(
             line,
             folder,
@@ -204,6 +205,8 @@ class SessionVault:
             self._capture, online=online, linked_at_s=linked_at_s
         )
         if online:
+            if self._restored is not None:
+                self._line.proven_generation = self._restored.generation
             self._restored = self.trouble = None
             self._failed.clear()
             self._share.metrics.online(self._session_id)
