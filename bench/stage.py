@@ -20,7 +20,12 @@ from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import NewSession, QrView, SessionPage, SessionView
 from schemas.errors import BlazzError, ErrorCode
+from schemas.resources import FLEET
+from schemas.snapshots import SnapshotHead
 from schemas.states import EngineKind, SessionState
+from schemas.subjects import snapshot_head_key
+from schemas.transport.connection import Bus
+from schemas.transport.kv import Bucket
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
 
@@ -153,3 +158,21 @@ async def all_sessions(api: Api) -> list[SessionView]:
     """Every session of the key's tenant, up to one page's limit, by one request."""
     query = {"limit": "200"}
     return (await api.call("GET", "/v1/sessions", SessionPage, query=query)).data
+
+
+async def wait_kept(stage: Stage, sessions: Sequence[Linked], *, limit_s: float = 60.0) -> None:
+    """Wait until a snapshot of each has been committed: from then on it survives its node."""
+    nats = stage.stack.nats
+    async with Bus.connect(nats.bus_settings(nats.control_plane)) as bus:
+        fleet = Bucket(bus, FLEET)
+
+        async def all_kept() -> bool | None:
+            for linked in sessions:
+                key = snapshot_head_key(linked.session.session_id)
+                head = (await fleet.get(key, SnapshotHead)).value
+                if head is None or head.objects == 0:
+                    return None
+            return True
+
+        async with asyncio.timeout(limit_s):
+            await until(all_kept)

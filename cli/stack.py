@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,9 +25,15 @@ from swarm_node.config import BusAccess as NodeBusAccess
 from swarm_node.config import NodeSettings
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
+from swarm_node.vault.settings import VaultSettings as NodeVaultSettings
 
 CONTROL_PLANE: Final = "control-plane"
 INFO_FILE: Final = "stack.json"
+_START_PACE: Final[Mapping[EngineKind, Mapping[str, Any]]] = {
+    EngineKind.CHROMIUM: {},
+    # Without a browser a start costs next to nothing.
+    EngineKind.LOOPBACK: {"start_spacing_s": 0.0, "starts_at_once_max": 8},
+}
 MASTER_KEY_FILE: Final = "master-key"
 """Without it no snapshot can be opened: it belongs into a backup, but not beside the store's."""
 
@@ -61,6 +67,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Where the children's temporary files go; by default where the system puts them."""
     mongo_uri_file: Path | None = None
     """Keep snapshots in MongoDB; None: on the bus itself."""
+    node_vault: NodeVaultSettings = NodeVaultSettings()
+    """How often the nodes capture their sessions' state."""
     node_bus: Callable[[str, str], str] | None = None
     """From a node's id and the bus's address to the address that the node is given instead."""
 
@@ -179,6 +187,8 @@ def _node_spec(plan: StackPlan, node: NodePlan, nats_url: str, seed_file: str) -
         sessions_max=node.sessions_max,
         engines=(plan.engine,),
         bus=NodeBusAccess(servers=(nats_url,), nkey_seed_file=seed_file),
+        vault=plan.node_vault,
+        **_START_PACE[plan.engine],
         chromium=plan.chromium,
         loopback=plan.loopback,
     )

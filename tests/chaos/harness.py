@@ -17,13 +17,15 @@ from pathlib import Path
 import msgspec
 
 from bench.process_tree import count_files
-from bench.stage import Linked, Stage, all_sessions, link_sessions, open_stage
+from bench.stage import Linked, Stage, all_sessions, link_sessions, open_stage, wait_kept
 from cli.client import Api
 from cli.stack import NodePlan, control_plane_name
 from sandbox.phone import Phone
 from schemas.api import SessionView
 from schemas.errors import BlazzError
 from schemas.states import EngineKind, NodeState, SessionState
+from swarm_node.core.snapshot_rules import CapturePolicy
+from swarm_node.vault.settings import VaultSettings
 from tests.chaos import faults, truth
 from tests.chaos.bus_proxy import BusProxy
 from tests.chaos.load import Load
@@ -34,6 +36,8 @@ FRIEND = "15559990000"
 PERIOD_S = 0.4
 """Between two messages of a session, each way."""
 GONE_WITHIN_S = 10.0
+QUICK_KEEPING = VaultSettings(policy=CapturePolicy(first_s=0.5))
+"""Without a browser a copy is whole from the first moment."""
 
 FAILOVER_S = 25.0
 """The bound on being online elsewhere; goals are the bench's, this is where patience ends."""
@@ -82,9 +86,10 @@ class World:
         sys.stderr.write(f"{time.monotonic() - self._began:7.2f} s  {text}\n")
 
     async def link(self, count: int) -> None:
-        """Link so many sessions, each to a phone of its own."""
+        """Link so many sessions, each to a phone of its own; then their state has been kept."""
         numbers = [f"1555000{number:04}" for number in range(1, count + 1)]
         self.linked = await link_sessions(self.stage, numbers)
+        await wait_kept(self.stage, self.linked)
         self.say(f"{count} sessions online on {[one.session.node_id for one in self.linked]}")
 
     def load(self) -> Load:
@@ -218,6 +223,7 @@ async def open_world(
             port=free_port(),
             control_planes=control_planes,
             node_bus=address,
+            node_vault=QUICK_KEEPING if engine is EngineKind.LOOPBACK else VaultSettings(),
         ) as stage:
             folder = stage.temp_dir.parent
             async with AsyncExitStack() as inner:
