@@ -5,10 +5,8 @@ to `RIGS`; the suite itself never names an engine.
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +18,8 @@ from sandbox.settings import SandboxSettings
 from schemas.errors import BlazzError
 from schemas.messages import Text
 from schemas.states import EngineKind
+from swarm_node.core.snapshot_delta import FileMark
+from swarm_node.core.snapshot_format import Header, decode, encode
 from swarm_node.engines.contract import (
     Engine,
     EngineEvent,
@@ -28,10 +28,11 @@ from swarm_node.engines.contract import (
     QrShown,
     SendOutcome,
     SendRequest,
-    SnapshotFiles,
 )
 from swarm_node.engines.loopback.engine import LoopbackEngine
 from swarm_node.engines.loopback.settings import LoopbackSettings
+from swarm_node.vault.capture import capture
+from swarm_node.vault.profile_writer import ProfileWriter
 from tests.waiting import eventually
 
 E = TypeVar("E")
@@ -93,6 +94,32 @@ class Watched:
         return await self.engine.send(SendRequest(message_id, to, Text(text)))
 
 
+class Snapshots:
+    """Snapshots of one profile as a node makes them: a baseline, then what changed since."""
+
+    def __init__(self, profile: Path, kind: EngineKind) -> None:
+        self._profile = profile
+        self._kind = kind
+        self._marks: dict[str, FileMark] = {}
+        self._objects: list[bytes] = []
+        self.page_storage: dict[str, str] | None = None
+
+    async def take(self, engine: Engine) -> None:
+        """Capture the profile while the engine runs, then its page storage."""
+        found = await asyncio.to_thread(capture, self._profile, engine.snapshot_files, self._marks)
+        self._marks = found.marks
+        after = str(len(self._objects)) if self._objects else None
+        self._objects.append(encode(Header(self._kind, found.parts, after), found.blobs))
+        self.page_storage = await engine.page_storage()
+
+    def restore(self, target: Path) -> None:
+        """Write all that was captured into a new directory."""
+        writer = ProfileWriter(target)
+        for one in self._objects:
+            writer.apply(*decode(one))
+        writer.finish()
+
+
 class Rig:
     """One kind of engine on one sandbox, with two phones."""
 
@@ -121,11 +148,9 @@ class Rig:
         self._running.append((watched, asyncio.get_running_loop().create_task(watched.read())))
         return watched
 
-    async def snapshot(self, watched: Watched, name: str) -> dict[str, str] | None:
-        """Copy the running engine's profile to a profile of this name; its page storage too."""
-        files = watched.engine.snapshot_files
-        await asyncio.to_thread(hot_copy, self.folder / "profile", self.folder / name, files)
-        return await watched.engine.page_storage()
+    def snapshots(self) -> Snapshots:
+        """Snapshots of the first profile."""
+        return Snapshots(self.folder / "profile", self.kind)
 
     async def end(self) -> None:
         """Kill what a test left running."""
@@ -133,17 +158,6 @@ class Rig:
             await watched.engine.kill()
             await asyncio.wait({reader}, timeout=5)
             reader.cancel()
-
-
-def hot_copy(profile: Path, target: Path, files: SnapshotFiles) -> None:
-    """Copy what a snapshot holds, and nothing else."""
-    for name in files.include:
-        named = profile / name
-        for path in [named] if named.is_file() else sorted(named.rglob("*")):
-            if path.is_file() and not any(fnmatch(path.name, one) for one in files.exclude):
-                copy = target / path.relative_to(profile)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
 
 
 def _loopback(sandbox: Sandbox) -> AbstractAsyncContextManager[Make]:

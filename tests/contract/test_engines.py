@@ -144,6 +144,8 @@ async def test_snapshot_round_trip(rig: Rig) -> None:
     first = await rig.start()
     await first.link(me)
     await first.send(key(1), friend.wid, "before")
+    snapshots = rig.snapshots()
+    await snapshots.take(first.engine)
 
     async def talk() -> None:
         for number in range(2, 8):
@@ -154,14 +156,16 @@ async def test_snapshot_round_trip(rig: Rig) -> None:
         talking = group.create_task(talk())
         await first.sees(AckChanged, lambda a: a.message_id == key(2))
         assert not talking.done()
-        storage = await rig.snapshot(first, "restored")
+        await snapshots.take(first.engine)
     await first.engine.kill()
+    snapshots.restore(rig.folder / "restored")
 
-    second = await rig.start("restored", page_storage=storage)
+    second = await rig.start("restored", page_storage=snapshots.page_storage)
     assert (await second.sees(Linked)).identity.phone == me.number
     await second.online()
     assert second.all(QrShown) == []
-    assert (await second.send(key(1), friend.wid, "before")).found_before
+    for number in (1, 2):
+        assert (await second.send(key(number), friend.wid, "before")).found_before
     await friend.read(me.wid)
     await second.sees(AckChanged, lambda a: a.message_id == key(1) and a.ack is Ack.READ)
     arrived = await friend.send_text(me.wid, "after")
@@ -175,7 +179,8 @@ async def test_a_snapshot_that_is_too_old_ends_as_logged_out(rig: Rig) -> None:
     me, friend = rig.me, rig.friend
     first = await rig.start()
     await first.link(me)
-    storage = await rig.snapshot(first, "old")
+    snapshots = rig.snapshots()
+    await snapshots.take(first.engine)
     for number in range(STALE_AFTER_FRAMES + 1):
         last = await friend.send_text(me.wid, f"{number}")
     await first.sees(MessageArrived, lambda m: m.message.message_id == last)
@@ -187,7 +192,8 @@ async def test_a_snapshot_that_is_too_old_ends_as_logged_out(rig: Rig) -> None:
     await eventually(stored, timeout_s=10, what="all are stored")
     await first.engine.kill()
 
-    second = await rig.start("old", page_storage=storage)
+    snapshots.restore(rig.folder / "old")
+    second = await rig.start("old", page_storage=snapshots.page_storage)
     assert (await second.sees(LoggedOut)).reason
     assert not (await second.engine.probe()).online
     assert second.all(QrShown) == []

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from sandbox.phone import Phone
-from schemas.states import Ack
+from schemas.states import Ack, EngineKind
 from swarm_node.engines.chromium.drill import drill_profile
 from swarm_node.engines.chromium.page_storage import BLANK_URL, blank_page, replace_storage
 from swarm_node.engines.contract import AckChanged, Linked, LoggedOut, QrShown, Replaced
-from tests.contract.engine_fixtures import hot_copy
+from tests.contract.engine_fixtures import Snapshots
 from tests.e2e.chromium_engine_rig import BOB, ME, Rig, hex_id, rigged
 from tests.waiting import eventually
 
@@ -21,9 +21,12 @@ pytestmark = pytest.mark.browser
 
 
 async def captured(rig: Rig, target: Path) -> dict[str, str]:
-    """A hot copy of the running session, in the capture's order: files, then page storage."""
-    await asyncio.to_thread(hot_copy, rig.profile, target, rig.live.snapshot_files)
-    return await rig.live.page_storage()
+    """A hot copy of the running session in `target`; its page storage is returned."""
+    snapshots = Snapshots(rig.profile, EngineKind.CHROMIUM)
+    await snapshots.take(rig.live)
+    await asyncio.to_thread(snapshots.restore, target)
+    assert snapshots.page_storage is not None
+    return snapshots.page_storage
 
 
 def twin(rig: Rig, profile: Path) -> Rig:
