@@ -113,7 +113,7 @@ class Broker(Server):
             )
         self._exact: dict[str, dict[tuple[int, int], Connection]] = {}
         self._inboxes: dict[str, tuple[int, Connection]] = {}
-        self._patterns: dict[tuple[int, int], tuple[list[str], Connection]] = {}
+        self._patterns: dict[tuple[int, int], tuple[list[str], str, Connection]] = {}
         self._subjects: dict[tuple[int, int], str] = {}
         self._batches: dict[str, list[SimMsg]] = {}
         network.server = self
@@ -150,7 +150,7 @@ class Broker(Server):
                     self._expire(stream, stored)
 
     def subscribe(self, connection: Connection, sid: int, subject: str, queue: str | None) -> None:
-        """Take in or (queue None) end a subscription. Queue groups have one member here."""
+        """Take in or (queue None) end a subscription."""
         key = (connection.number, sid)
         if queue is None:
             old = self._subjects.pop(key, None)
@@ -164,7 +164,7 @@ class Broker(Server):
             self._subjects[key] = subject[:-2]
             self._inboxes[subject[:-2]] = (sid, connection)
         elif "*" in subject or ">" in subject:
-            self._patterns[key] = (subject.split("."), connection)
+            self._patterns[key] = (subject.split("."), queue, connection)
         else:
             self._exact.setdefault(subject, {})[key] = connection
 
@@ -194,13 +194,18 @@ class Broker(Server):
     def _to_subscribers(self, message: SimMsg) -> bool:
         subject = message.subject
         found = self._send(subject, message)
-        if self._patterns and not subject.startswith("_INBOX"):
-            tokens = subject.split(".")
-            for (_number, sid), (pattern, connection) in list(self._patterns.items()):
-                if _matches(pattern, tokens):
-                    connection.to_client(connection.client.hand_over, sid, message)
-                    found = True
-        return found
+        if not self._patterns or subject.startswith("_INBOX"):
+            return found
+        tokens = subject.split(".")
+        groups: dict[str, list[tuple[int, Connection]]] = {}
+        for key, (pattern, queue, connection) in self._patterns.items():
+            if _matches(pattern, tokens):
+                groups.setdefault(queue or f"{key}", []).append((key[1], connection))
+        for members in groups.values():
+            # One of a queue group gets it, whichever.
+            sid, connection = members[0] if len(members) == 1 else self.chance.choice(members)
+            connection.to_client(connection.client.hand_over, sid, message)
+        return found or bool(groups)
 
     def _send(self, subject: str, message: SimMsg) -> bool:
         """To those who listen on exactly `subject`, or whose inbox it is."""

@@ -21,6 +21,7 @@ import msgspec
 
 from schemas.records import Assignment, CapacityRecord, NodeRecord, SessionObserved, SessionRecord
 from schemas.resources import FLEET, bucket_stream, bucket_subject
+from schemas.snapshots import SnapshotPointer
 from schemas.states import DesiredState, SessionState
 from schemas.subjects import (
     ASSIGNMENTS_PREFIX,
@@ -29,9 +30,11 @@ from schemas.subjects import (
     NODES_PREFIX,
     OBSERVED_PREFIX,
     SESSIONS_PREFIX,
+    SNAPSHOTS_PREFIX,
 )
 from tests.simulation.broker import Stored, Stream
 from tests.simulation.switch import Browser
+from tests.simulation.vault_truth import VaultTruth
 from tests.simulation.virtual_time import Process
 from tests.simulation.wire import Connection, SimMsg
 from tests.simulation.world import NodeService, World
@@ -51,6 +54,7 @@ class Invariants:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.vault = VaultTruth(world)
         self.assignments: dict[str, Assignment] = {}
         self.reserved: dict[str, int] = {}
         self.records: dict[str, SessionRecord] = {}
@@ -100,6 +104,9 @@ class Invariants:
             _put(self.records, last, _decode(raw, SessionRecord))
         elif key.startswith(OBSERVED_PREFIX):
             self._take_observed(key.split(".")[1], last, _decode(raw, SessionObserved))
+        elif key.startswith(SNAPSHOTS_PREFIX):
+            pointer = _decode(raw, SnapshotPointer)
+            self.vault.committed(last, pointer, self.assignments.get(last))
         elif key.startswith(NODES_PREFIX):
             record = _decode(raw, NodeRecord)
             _put(self.node_records, last, record)

@@ -88,6 +88,7 @@ class Player:
         if not world.network.server_up:
             world.broker.restart()
         world.broker.disk_s = lambda: 0.0
+        world.vault.away = False
         for service in world.services():
             self._restore_weather(service)
             if service.name not in self.invariants.lost_nodes:
@@ -208,8 +209,13 @@ class Player:
     def _quick_disk(self) -> None:
         self.world.broker.disk_s = lambda: 0.0
 
+    def _lose_vault(self, action: Action) -> None:
+        self.world.vault.away = True
+        self._later(action.for_s, lambda: setattr(self.world.vault, "away", False))
+
     def _crash_browser(self, action: Action) -> None:
         browsers = sorted(self.world.switch.browsers.values(), key=lambda b: b.number)
+        self.invariants.vault.rollback_allowed = True
         if browsers:
             self.world.switch.crash(browsers[int(action.amount * len(browsers))])
 
@@ -222,6 +228,7 @@ class Player:
         weather = self.world.switch.weather_of_name(self._node(action).name)
         weather.start_fails_share = 0.3 + 0.7 * action.amount
         self.invariants.starts_spoiled = True
+        self.invariants.vault.rollback_allowed = True
         self._later(action.for_s, lambda: setattr(weather, "start_fails_share", 0.0))
 
     # Requests --------------------------------------------------------------------------------

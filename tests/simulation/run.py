@@ -17,7 +17,7 @@ import msgspec
 
 from tests.simulation.player import Player
 from tests.simulation.schedule import Schedule, draw
-from tests.simulation.world import open_world
+from tests.simulation.stage import open_world
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ def run_seed(seed: int, *, tell: bool = False) -> Outcome:
 
 def run_schedule(schedule: Schedule, *, tell: bool = False) -> Outcome:
     """Run a schedule; `tell` adds what our code logs to the trace."""
-    with open_world(schedule.seed, tell=tell) as world:
+    with open_world(schedule.seed, vault=schedule.vault, tell=tell) as world:
         player = Player(world, schedule)
         try:
             world.loop.run_until_complete(player.play())

@@ -12,6 +12,7 @@ import msgspec
 
 FAULTS_BEGIN_S: Final = 12.0
 FAULTS_LAST_S: Final = (10.0, 35.0)
+VAULT_SHARE: Final = 0.4
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -45,6 +46,8 @@ class Schedule(msgspec.Struct, frozen=True):
     sessions: int
     actions: tuple[Action, ...]
     heal_s: float
+    vault: bool = False
+    """Whether devices live in profiles on disk and are kept in the vault."""
 
 
 NODE_FAULTS: Final = {
@@ -67,7 +70,13 @@ CONTROL_FAULTS: Final = {
     "deafen_control": 2,
     "mute_control": 2,
 }
-BUS_FAULTS: Final = {"crash_bus": 3, "slow_disk": 2, "lose_messages": 2, "repeat_messages": 2}
+BUS_FAULTS: Final = {
+    "crash_bus": 3,
+    "slow_disk": 2,
+    "lose_vault": 2,
+    "lose_messages": 2,
+    "repeat_messages": 2,
+}
 REQUESTS: Final = {
     "create": 4,
     "stop": 3,
@@ -111,7 +120,13 @@ def draw(seed: int) -> Schedule:
         )
     actions.sort(key=lambda action: action.at_s)
     return Schedule(
-        seed, places, replicas, sessions, tuple(actions), round(FAULTS_BEGIN_S + lasts_s + 1.0, 3)
+        seed=seed,
+        places=places,
+        replicas=replicas,
+        sessions=sessions,
+        actions=tuple(actions),
+        heal_s=round(FAULTS_BEGIN_S + lasts_s + 1.0, 3),
+        vault=chance.random() < VAULT_SHARE,
     )
 
 

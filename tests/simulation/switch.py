@@ -8,6 +8,7 @@ node's process is stalled, and dies with it.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import msgspec
 
@@ -27,6 +28,23 @@ class EngineWeather(msgspec.Struct):
     kill_max_s: float = 0.15
 
 
+class Profile:
+    """A device's state on a node's disk: a journal with a line for each step of its life."""
+
+    def __init__(self, folder: Path) -> None:
+        self._journal = folder / "device" / "state.log"
+        self.steps = 0
+        if self._journal.exists():
+            self.steps = len(self._journal.read_bytes().splitlines())
+
+    def write(self, steps: int) -> None:
+        """Append what is new."""
+        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        with self._journal.open("ab") as file:
+            file.writelines(b"step %d\n" % step for step in range(self.steps + 1, steps + 1))
+        self.steps = steps
+
+
 class Browser:
     """One running browser: from its launch until its process has ended."""
 
@@ -42,6 +60,16 @@ class Browser:
         self.alive = True
         self.holds = False
         self.pipe = EventPipe()
+        self.profile = Profile(spec.profile_dir) if switch.keeps_profiles else None
+
+    def live_on(self) -> None:
+        """Something went through it: the profile's state goes one step on."""
+        if self.profile is not None and self.alive:
+            self.profile.write(self.profile.steps + 1)
+            times = self.switch.stepped_at.setdefault(self.session_id, [])
+            # What a lost state had lived through is lived through again.
+            del times[self.profile.steps - 1 :]
+            times.append(self.switch.loop.now)
 
     @property
     def name(self) -> str:
@@ -68,6 +96,8 @@ class Browser:
 OnHold = Callable[[Browser, list[Browser]], None]
 """Told of a browser that begins to hold a device, and who else held it at that moment."""
 OnSend = Callable[[Browser, str], None]
+OnLoad = Callable[[Browser, int], None]
+"""Told of the state (its steps) that a browser begins with."""
 
 
 class Switch:
@@ -80,6 +110,15 @@ class Switch:
         self.holders: dict[str, list[Browser]] = {}
         self.weather: dict[str, EngineWeather] = {}
         self.unlinked: set[str] = set()
+        self.linked: set[str] = set()
+        self.keeps_profiles = False
+        """Whether devices live in profiles on disk; else they follow their session."""
+        self.captured: dict[tuple[str, int], list[tuple[float, int]]] = {}
+        """By session and epoch: when (by the node's wall clock) a state was looked at for a
+        snapshot, and at which step it was."""
+        self.stepped_at: dict[str, list[float]] = {}
+        """By session: when each step of its device's life was made."""
+        self.on_load: OnLoad = lambda _browser, _steps: None
         self.on_hold: OnHold = lambda _browser, _others: None
         self.on_send: OnSend = lambda _browser, _message: None
 
@@ -101,6 +140,9 @@ class Switch:
         if browser.session_id in self.unlinked:
             browser.tell(contract.LoggedOut("phone"))
             return
+        if browser.profile is not None and not self._linked(browser, browser.profile):
+            browser.tell(contract.QrShown("code", 1, 6, 20.0))
+            return
         others = self.holders.setdefault(browser.session_id, [])
         self.on_hold(browser, list(others))
         for other in list(others):
@@ -108,7 +150,17 @@ class Switch:
             other.tell(contract.Replaced())
         others[:] = [browser]
         browser.holds = True
+        browser.live_on()
         browser.tell(contract.Linked(contract.Identity("31612345678")))
+
+    def _linked(self, browser: Browser, profile: Profile) -> bool:
+        """Whether there are keys in its profile. A session that never was linked is linked now,
+        by its owner's phone."""
+        if browser.session_id not in self.linked:
+            self.linked.add(browser.session_id)
+            browser.live_on()
+        self.on_load(browser, profile.steps)
+        return profile.steps > 0
 
     def let_go(self, browser: Browser) -> None:
         """A browser's connection has ended."""
@@ -206,7 +258,11 @@ class SimEngine:
         return contract.SnapshotFiles(include=("device",), append_only=("*.log",))
 
     async def page_storage(self) -> dict[str, str] | None:
-        """It keeps nothing but files."""
+        """It keeps nothing but files; being asked means that a snapshot is made."""
+        browser = self._browser
+        if browser is not None and browser.profile is not None:
+            looks = self._switch.captured.setdefault((browser.session_id, browser.epoch), [])
+            looks.append((browser.process.wall(), browser.profile.steps))
         return None
 
     async def renew_qr(self) -> None:
@@ -224,6 +280,7 @@ class SimEngine:
         if browser is None or not browser.holds:
             raise BlazzError(ErrorCode.SESSION_NOT_ONLINE)
         self._switch.on_send(browser, request.message_id)
+        browser.live_on()
         return SendOutcome(request.to, Ack.SENT)
 
     async def download(self, key: contract.MediaKey) -> contract.MediaBytes:

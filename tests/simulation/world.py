@@ -8,25 +8,22 @@ which fault comes when (`schedule.py`) or whether something is wrong (`invariant
 import asyncio
 import contextvars
 import random
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
-import schemas.transport.link
-import swarm_node.app
-import swarm_node.memory
 from control_plane.config import ControlPlaneSettings
 from control_plane.node_commands import NodeCommands
+from control_plane.ports import SnapshotAdmission
 from control_plane.reconciler.loop import Reconciler
 from control_plane.sessions import FleetSessions
 from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_watch import keep_fed
 from control_plane.state.fleet_writer import FleetWriter
 from control_plane.vault.admission import NoSnapshots
+from control_plane.vault.settings import VaultSettings
+from control_plane.vault.vault import open_vault, serve_vault
 from schemas.errors import BlazzError
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET
@@ -39,34 +36,19 @@ from swarm_node.config import NodeSettings
 from swarm_node.data_dir import DataDir
 from swarm_node.engines.contract import Engine, EngineSpec
 from swarm_node.engines.registry import EngineRegistry
-from swarm_node.memory import MemoryUse
 from swarm_node.session.timings import SessionTimings
 from tests.simulation.broker import Broker
 from tests.simulation.switch import SimEngine, Switch
-from tests.simulation.virtual_time import PROCESS, Process, VirtualLoop, swapped, virtual_world
-from tests.simulation.wire import Network, SimClient
+from tests.simulation.vault_store import MemorySnapshotStore
+from tests.simulation.virtual_time import Process, VirtualLoop
+from tests.simulation.wire import Network
 
 _CLOCK_RATE_ERROR: Final = 0.002
 _WALL_ERROR_S: Final = 3.0
 _RESPAWN_S: Final = 1.0
-_DATA: Final = Path("/nonexistent/blazz-simulation")
 _SERVER: Final = "nats://127.0.0.1:4222"
 NOBODY: Final = contextvars.Context()
 """The context of what happens in the world itself, in no process."""
-
-
-class _NoMetrics:
-    """Takes every count and keeps none."""
-
-    def __getattr__(self, _name: str) -> Callable[..., None]:
-        return _ignore
-
-
-def _ignore(*_: object, **__: object) -> None:
-    pass
-
-
-_METRICS: Final = _NoMetrics()
 
 
 class Service:
@@ -154,7 +136,7 @@ class NodeService(Service):
         super().__init__(world, name)
         self.settings = NodeSettings(
             node_id=name,
-            data_dir=_DATA / name,
+            data_dir=world.folder / name,
             sessions_max=sessions_max,
             engines=(EngineKind.LOOPBACK,),
             memory_period_s=30.0,
@@ -216,11 +198,18 @@ class ControlPlaneService(Service):
         self.nodes = NodeCommands(bus)
         async with (
             keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
+            AsyncExitStack() as stack,
             Background() as tasks,
         ):
             me = LeaseRecord(self.name, f"{random.getrandbits(64):x}", process.wall())
+            admission: SnapshotAdmission = NoSnapshots()
+            if self.world.switch.keeps_profiles:
+                kept = VaultSettings(master_key_file=self.world.master_key_file)
+                vault = await stack.enter_async_context(open_vault(bus, kept))
+                await stack.enter_async_context(serve_vault(bus, state, vault, kept, me))
+                admission = vault.admission
             reconciler = Reconciler(
-                bus, state, self.writer, self.nodes, settings.reconciler, NoSnapshots()
+                bus, state, self.writer, self.nodes, settings.reconciler, admission
             )
             tasks.start(reconciler.run(me), name="reconciler")
             self.sessions = FleetSessions(
@@ -238,14 +227,17 @@ class ControlPlaneService(Service):
 class World:
     """Everything of one run; made inside `virtual_world`."""
 
-    def __init__(self, loop: VirtualLoop, seed: int, *, tell: bool = False) -> None:
+    def __init__(self, loop: VirtualLoop, seed: int, folder: Path, *, tell: bool = False) -> None:
         self.loop = loop
         self.seed = seed
+        self.folder = folder
+        self.master_key_file = folder / "master.key"
         self.tell = tell
         self.clocks = random.Random(f"clocks {seed}")
         self.network = Network(loop, random.Random(f"network {seed}"))
         self.broker = Broker(self.network, random.Random(f"broker {seed}"))
         self.switch = Switch(loop, random.Random(f"switch {seed}"))
+        self.vault = MemorySnapshotStore(random.Random(f"vault {seed}"))
         self.disks: dict[str, tuple[float, float]] = {}
         self.nodes: dict[str, NodeService] = {}
         self.control_planes: dict[str, ControlPlaneService] = {}
@@ -286,91 +278,3 @@ class World:
         self.dead.append(process)
         self.network.end_process(process)
         self.switch.end_process(process)
-
-
-@contextmanager
-def open_world(seed: int, *, tell: bool = False) -> Iterator[World]:
-    """A world for the block; nothing of it is left after it."""
-    loop = VirtualLoop()
-    with virtual_world(loop, seed), _parts_replaced():
-        world = World(loop, seed, tell=tell)
-        SimClient.network = world.network
-        structlog.configure(
-            processors=[_collector(world)],
-            wrapper_class=structlog.make_filtering_bound_logger("info" if tell else "error"),
-            logger_factory=structlog.ReturnLoggerFactory(),
-            cache_logger_on_first_use=False,
-        )
-        asyncio.set_event_loop(loop)
-        try:
-            yield world
-            loop.run_until_complete(_end(world))
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
-            del SimClient.network
-
-
-async def _end(world: World) -> None:
-    """End every task, in the world where nobody hears them any more."""
-    world.network.server_up = False
-    for process in [service.process for service in world.services()]:
-        if process is not None and process.alive:
-            world.bury(process)
-    for _ in range(50):
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        if not left:
-            return
-        for service in world.services():
-            service.finish()
-        for task in sorted(left, key=hash):
-            task.cancel()
-        await asyncio.sleep(1.0)
-    raise AssertionError(f"tasks that cannot be ended: {left}")
-
-
-_ERRORS: Final = ("error", "exception", "critical")
-_EXPECTED_ERRORS: Final = frozenset(
-    {
-        # Bounded waits that ran out: what a fault does.
-        "event.left_unpublished",
-        "observed.left_unwritten",
-        "engine.kill_timed_out",
-        "bus.identity_refused",
-    }
-)
-
-
-def _collector(world: World) -> structlog.typing.Processor:
-    def collect(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
-        process = PROCESS.get()
-        name = process.name if process else "world"
-        what = str(event.pop("event"))
-        living = process is None or process.alive
-        if living and level in _ERRORS and what not in _EXPECTED_ERRORS:
-            world.breach(f"{name} logged {what} {sys.exc_info()[1]!r}")
-        elif world.tell:
-            words = " ".join(f"{key}={value}" for key, value in event.items())
-            world.note(name, f"{what} {words}")
-        return ""
-
-    return collect
-
-
-@contextmanager
-def _parts_replaced() -> Iterator[None]:
-    """The product's edges that a simulation cannot have: sockets, files and measurements."""
-
-    @asynccontextmanager
-    async def listening(*_: Any, **__: Any) -> AsyncIterator[str]:
-        yield "http://127.0.0.1:1"
-
-    free = MemoryUse(used_bytes=0, free_bytes=0)
-    with swapped(
-        (schemas.transport.link, "Client", SimClient),
-        (swarm_node.app, "listening", listening),
-        (swarm_node.app, "NodeMetrics", lambda *_: _METRICS),
-        (swarm_node.app, "_version", lambda: "0"),
-        (swarm_node.memory, "measure", lambda: free),
-    ):
-        yield
