@@ -116,7 +116,7 @@ async def _moves_from(stage: Stage, node_id: str, begin: Any) -> tuple[dict[str,
         group.create_task(begin())
         while len(moves.online_s) < len(there):
             await asyncio.sleep(LOOK_EVERY_S)
-            _note(moves, await _look(stage), node_id, loop.time() - began)
+            note(moves, await _look(stage), node_id, loop.time() - began)
     return _figures(moves), moves
 
 
@@ -129,12 +129,13 @@ async def _look(stage: Stage) -> Sequence[SessionView]:
         raise
 
 
-def _note(moves: Moves, views: Sequence[SessionView], old_node: str, at_s: float) -> None:
+def note(moves: Moves, views: Sequence[SessionView], old_node: str, at_s: float) -> None:
+    """Keep the first moment of each step. Raises `restore_failed` for one that lost its link."""
     for view in views:
         sid = view.session_id
         if view.state is not SessionState.ONLINE:
             moves.left_s.setdefault(sid, at_s)
-        if view.node_id != old_node:
+        if view.node_id not in (old_node, None):
             moves.placed_s.setdefault(sid, at_s)
             if view.state is SessionState.ONLINE:
                 moves.online_s.setdefault(sid, at_s)
