@@ -105,12 +105,12 @@ class Snapshots:
         self.page_storage: dict[str, str] | None = None
 
     async def take(self, engine: Engine) -> None:
-        """Capture the profile while the engine runs, then its page storage."""
+        """Read its page storage, then capture the profile, while the engine runs."""
+        self.page_storage = await engine.page_storage()
         found = await asyncio.to_thread(capture, self._profile, engine.snapshot_files, self._marks)
         self._marks = found.marks
         after = str(len(self._objects)) if self._objects else None
         self._objects.append(encode(Header(self._kind, found.parts, after), found.blobs))
-        self.page_storage = await engine.page_storage()
 
     def restore(self, target: Path) -> None:
         """Write all that was captured into a new directory."""

@@ -12,7 +12,14 @@ from sandbox.phone import Phone
 from schemas.states import Ack, EngineKind
 from swarm_node.engines.chromium.drill import drill_profile
 from swarm_node.engines.chromium.page_storage import BLANK_URL, blank_page, replace_storage
-from swarm_node.engines.contract import AckChanged, Linked, LoggedOut, QrShown, Replaced
+from swarm_node.engines.contract import (
+    AckChanged,
+    ConnectionChanged,
+    Linked,
+    LoggedOut,
+    QrShown,
+    Replaced,
+)
 from tests.contract.engine_fixtures import Snapshots
 from tests.e2e.chromium_engine_rig import BOB, ME, Rig, hex_id, rigged
 from tests.waiting import eventually
@@ -57,6 +64,9 @@ async def test_a_killed_browser_comes_back_in_an_empty_directory(tmp_path: Path)
         os.kill(rig.live.pids[0], signal.SIGKILL)
         await rig.kill()
         shutil.copytree(tmp_path / "copy", tmp_path / "scratch")
+        # What `append_only` says holds for LevelDB. SQLite, which Chromium is moving to, rewrites.
+        (store,) = (tmp_path / "copy/Default/IndexedDB").iterdir()
+        assert store.name.endswith(".indexeddb.leveldb")
 
         opened = len(await rig.book.log(0, "line.opened"))
         report = await drill_profile(tmp_path / "scratch", rig.settings, page_storage=storage)
@@ -83,8 +93,9 @@ async def test_a_killed_browser_comes_back_in_an_empty_directory(tmp_path: Path)
 
 async def test_a_login_not_yet_on_the_disk_comes_from_the_page_storage(tmp_path: Path) -> None:
     async with rigged(tmp_path) as rig:
+        me, bob = rig.book.phone(ME), rig.book.phone(BOB)
         await rig.start()
-        await rig.link(rig.book.phone(ME))
+        await rig.link(me)
         storage = await captured(rig, tmp_path / "bare")
         shutil.copytree(tmp_path / "bare", tmp_path / "whole")
         await rig.kill()
@@ -101,6 +112,19 @@ async def test_a_login_not_yet_on_the_disk_comes_from_the_page_storage(tmp_path:
         await rig.start(page_storage=storage)
         await rig.online()
         assert (await rig.live.page_storage()).items() >= storage.items()
+
+        # A later page of the same engine keeps the newer values.
+        arrived = await bob.send_text(me.wid, "newer")
+        await rig.arrived(arrived)
+
+        async def noted() -> bool:
+            return arrived in str((await rig.live.page_storage()).values())
+
+        await eventually(noted, timeout_s=5, what="the page has noted it")
+        os.kill(rig.renderer_pid(), signal.SIGKILL)
+        await rig.event(ConnectionChanged, detail="the page is loaded again")
+        await rig.online()
+        assert await noted()
 
 
 async def test_an_older_generation_is_taken_within_the_tolerance(tmp_path: Path) -> None:

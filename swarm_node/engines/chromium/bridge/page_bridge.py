@@ -52,6 +52,7 @@ CODES: Final[dict[str, tuple[ErrorCode, str]]] = {
     "media_unreadable": (ErrorCode.MEDIA_NOT_FOUND, ""),
     "message_not_contains_media": (ErrorCode.MEDIA_NOT_FOUND, "that message has no media"),
     "msg_not_found": (ErrorCode.MEDIA_NOT_FOUND, "this device does not know that message"),
+    "storage_too_large": (ErrorCode.SNAPSHOT_TOO_LARGE, "the page's localStorage"),
     "file_too_large": (ErrorCode.MEDIA_TOO_LARGE, "above WhatsApp's own limit for that kind"),
 }
 
