@@ -28,6 +28,9 @@ log = structlog.get_logger()
 _NONCE_BYTES: Final = 12
 _TRIES_MAX: Final = 8
 _REWRAPS_AT_ONCE: Final = 16
+_LOOKS_MAX: Final = 20
+_LOOK_PAUSE_S: Final = 0.25
+"""All looks together take longer than a replica takes to notice a new key file."""
 
 
 class Rewrapped(msgspec.Struct, frozen=True):
@@ -114,8 +117,8 @@ class DataKeys:
         """
         changed = 0
         places = asyncio.Semaphore(_REWRAPS_AT_ONCE)
-        for _ in range(_TRIES_MAX):
-            active = await self._ring.active()
+        for _ in range(_LOOKS_MAX):
+            active = await self._ring.active(look=True)
             entries = await self._bucket.read_prefix(DATA_KEYS_PREFIX, DataKeyRecord)
             due = [e for e in entries if e.value and e.value.master_key_id != active.key_id]
             if not due:
@@ -126,6 +129,7 @@ class DataKeys:
                     return await self._rewrap(entry, active)
 
             changed += sum(await asyncio.gather(*(one(entry) for entry in due)))
+            await asyncio.sleep(_LOOK_PAUSE_S)
         raise BlazzError(ErrorCode.CONFLICT, "data keys are still made with an older master key")
 
     async def _rewrap(self, entry: Entry[DataKeyRecord], active: MasterKey) -> bool:

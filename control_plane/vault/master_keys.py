@@ -117,9 +117,10 @@ class MasterKeyRing:
         self._stamp: tuple[int, int, int] | None = None
         self._looked_at = float("-inf")
 
-    async def active(self) -> MasterKey:
-        """What new data keys are wrapped by. Raises `master_key_missing`."""
-        return (await self._current())[0]
+    async def active(self, *, look: bool = False) -> MasterKey:
+        """What new data keys are wrapped by, as of at most 2 s ago, or (`look`) of now. Raises
+        `master_key_missing`."""
+        return (await self._current(look=look))[0]
 
     async def by_id(self, key_id: str) -> MasterKey:
         """Raises `master_key_missing` when the file has no such key."""

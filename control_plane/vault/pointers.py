@@ -56,6 +56,7 @@ class Pointers:
         self._bucket = Bucket(bus, FLEET)
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(_WAITING_MAX)
         self._tasks = Background()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -63,6 +64,7 @@ class Pointers:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._closed = True
         await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
         while not self._waiting.empty():
             _tell([self._waiting.get_nowait()], BlazzError(ErrorCode.SHUTTING_DOWN))
@@ -139,6 +141,9 @@ class Pointers:
     async def _commit(self, changes: list[Change]) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._waiting.put(_Waiting(changes, done))
+        if self._closed:
+            # Nobody takes it any more.
+            raise BlazzError(ErrorCode.SHUTTING_DOWN)
         await done
 
     async def _write_groups(self) -> None:

@@ -1,125 +1,189 @@
-"""A world with a real vault: nodes hand their snapshots to the control plane's own server.
+"""A vault on a real bus, and nodes that speak to it with their own identities.
 
-Owns the vault's setup and what a reconciler would do: assigning a session and starting it with its
-key and generations. Import `vault_world` and the fixtures it stands on.
+Owns the composition and the shapes that the vault's tests share. A node here is only its side of
+the protocol: what it captures is bytes.
 """
 
-# ruff: noqa: F811 - fixtures are imported and named again as arguments
+from __future__ import annotations
 
-import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import msgspec
 import pytest
 
+from cli.embedded.server import EmbeddedNats
 from control_plane.core.liveness import LivenessRules
 from control_plane.state.fleet_state import FleetState
+from control_plane.vault.data_keys import DataKeys
 from control_plane.vault.jetstream_store import JetStreamSnapshotStore
+from control_plane.vault.master_keys import MasterKeyRing, ensure_key_file
 from control_plane.vault.pointers import Pointers
+from control_plane.vault.pruner import Pruner
 from control_plane.vault.server import VaultServer
-from schemas import commands as c
-from schemas.records import Assignment
-from schemas.resources import FLEET
-from schemas.snapshots import SnapshotGeneration
-from schemas.states import EngineKind
-from schemas.subjects import assignment_key, node_vault
-from schemas.timing import FAST
-from schemas.transport.kv import Bucket
-from schemas.transport.typed import request
-from swarm_node.core.snapshot_rules import CapturePolicy
-from swarm_node.vault.settings import VaultSettings
-from tests.integration.node_fixture import (  # noqa: F401
-    NODE,
-    TENANT,
-    World,
-    bus,
-    nats,
-    world,
+from control_plane.vault.settings import VaultSettings
+from control_plane.vault.store import PART_BYTES, SnapshotStore
+from schemas.commands import (
+    CommitSnapshot,
+    GetSnapshotChunk,
+    PutSnapshotChunk,
+    SnapshotChunk,
+    SnapshotStored,
 )
-from tests.waiting import eventually
+from schemas.records import Assignment, SessionRecord
+from schemas.resources import FLEET
+from schemas.snapshots import (
+    SnapshotManifest,
+    SnapshotObject,
+    SnapshotPointer,
+    snapshot_name,
+)
+from schemas.states import DesiredState, EngineKind
+from schemas.subjects import assignment_key, node_vault, session_key
+from schemas.transport import typed
+from schemas.transport.connection import Bus
+from schemas.transport.kv import Bucket
+from tests.integration.nats_fixture import QUICK
 
 T = TypeVar("T")
-QUICK_VAULT = VaultSettings(
-    policy=CapturePolicy(busy_s=0.4, idle_s=1.0, settle_s=0.05, first_s=0.2),
-    request_timeout_s=2.0,
-)
+SESSION: Final = "ses_" + "0" * 25 + "1"
+TENANT: Final = "acme"
+MANIFEST: Final = SnapshotManifest(EngineKind.CHROMIUM, chromium_build="156")
 
 
-class VaultWorld:
-    """The control plane's seat at the vault."""
+def described(
+    session_id: str, epoch: int, number: int, data: bytes, **fields: Any
+) -> SnapshotObject:
+    """What a node says of an object. The first number of an epoch is a baseline by default."""
+    return SnapshotObject(
+        name=snapshot_name(session_id, epoch, number),
+        baseline=fields.pop("baseline", number == 1),
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        captured_at=time.time(),
+        plain_bytes=2 * len(data),
+        **fields,
+    )
 
-    def __init__(self, world: World, pointers: Pointers) -> None:
-        self.world = world
-        self.pointers = pointers
-        self.key = secrets.token_bytes(32)
-        self._fleet = Bucket(world.bus, FLEET)
 
-    @asynccontextmanager
-    async def node(self, node_id: str = NODE, **changes: Any) -> AsyncIterator[asyncio.Task[None]]:
-        async with self.world.node(node_id, **{"vault": QUICK_VAULT, **changes}) as task:
-            yield task
+class VaultNode:
+    """A node's side: puts, commits and gets over its own connection."""
 
-    async def assign(self, session: str, node_id: str, epoch: int) -> int:
-        made = Assignment(session_id=session, tenant_id=TENANT, node_id=node_id, epoch=epoch)
-        return await self._fleet.put(assignment_key(session), made)
+    def __init__(self, bus: Bus, node_id: str, session_id: str = SESSION) -> None:
+        self.bus = bus
+        self.node_id = node_id
+        self.session_id = session_id
 
-    async def generations(self, session: str) -> tuple[SnapshotGeneration, ...]:
-        return (await self.pointers.read(TENANT, session)).pointer.generations
+    async def put(self, epoch: int, number: int, data: bytes, **fields: Any) -> SnapshotObject:
+        name = snapshot_name(self.session_id, epoch, number)
+        for offset in range(0, len(data), PART_BYTES):
+            part = PutSnapshotChunk(
+                node_id=self.node_id,
+                session_id=self.session_id,
+                epoch=epoch,
+                name=name,
+                offset=offset,
+                data=data[offset : offset + PART_BYTES],
+                last=offset + PART_BYTES >= len(data),
+            )
+            await self.ask("put", part, SnapshotStored)
+        return described(self.session_id, epoch, number, data, **fields)
 
-    async def start(
-        self,
-        session: str,
-        *,
-        node_id: str = NODE,
-        epoch: int = 1,
-        generations: tuple[SnapshotGeneration, ...] | None = None,
-        key: bytes | None = None,
-    ) -> c.SessionAnswer:
-        """Assign the session and start it, as the reconciler does."""
-        revision = await self.assign(session, node_id, epoch)
-        found = await self.generations(session) if generations is None else generations
-        command = c.StartSession(
-            session_id=session,
-            epoch=epoch,
-            tenant_id=TENANT,
-            engine=EngineKind.LOOPBACK,
-            assignment_revision=revision,
-            data_key=self.key if key is None else key,
-            generations=found,
+    async def commit(
+        self, epoch: int, wanted: SnapshotObject, proven: int | None = None
+    ) -> SnapshotStored:
+        question = CommitSnapshot(
+            self.node_id, self.session_id, epoch, wanted, MANIFEST, proven_generation=proven
         )
-        answer: c.SessionAnswer = await self.world.ask("start", command, node_id=node_id)
-        return answer
+        return await self.ask("commit", question, SnapshotStored)
 
-    async def stored_since(self, session: str, at: float) -> SnapshotGeneration:
-        """The newest generation, once it holds a capture begun after `at` (Unix seconds)."""
+    async def keep(
+        self, epoch: int, number: int, data: bytes | None = None, **fields: Any
+    ) -> bytes:
+        """Put and commit."""
+        data = data or secrets.token_bytes(300)
+        await self.commit(epoch, await self.put(epoch, number, data, **fields))
+        return data
 
-        async def there() -> SnapshotGeneration | None:
-            found = await self.generations(session)
-            if found and found[0].objects[-1].captured_at > at:
-                return found[0]
-            return None
+    async def get(self, epoch: int, name: str) -> bytes:
+        data = b""
+        while True:
+            question = GetSnapshotChunk(self.node_id, self.session_id, epoch, name, len(data))
+            chunk = await self.ask("get", question, SnapshotChunk)
+            data += chunk.data
+            if len(data) >= chunk.total_bytes:
+                return data
 
-        return await eventually(there, timeout_s=10, what="a newer snapshot")
-
-    async def stored(self, session: str) -> SnapshotGeneration:
-        """The newest generation, once it holds all that has happened until now."""
-        return await self.stored_since(session, time.time())
-
-    async def ask_as(self, node_id: str, act: str, question: msgspec.Struct, answer: type[T]) -> T:
-        return await request(
-            self.world.bus, node_vault(node_id, act), question, answer, timeout_s=5.0
+    async def ask(self, act: str, question: msgspec.Struct, answer: type[T]) -> T:
+        return await typed.request(
+            self.bus, node_vault(self.node_id, act), question, answer, timeout_s=10
         )
+
+
+class VaultRig:
+    """A served vault. `store` may be replaced before it is served."""
+
+    def __init__(self, bus: Bus, store: SnapshotStore, key_file: Path) -> None:
+        self.bus = bus
+        self.store = store
+        self.key_file = key_file
+        self.bucket = Bucket(bus, FLEET)
+        self.pointers = Pointers(bus)
+        self.keys = DataKeys(bus, MasterKeyRing(key_file))
+        # Fed by nobody: every check then goes to the bus, as on a replica that lags.
+        self.state = FleetState(LivenessRules.of(QUICK), now=time.monotonic())
+
+    async def assign(self, node_id: str, epoch: int, session_id: str = SESSION) -> int:
+        """Place a session; returns the assignment's revision."""
+        record = SessionRecord(session_id, TENANT, DesiredState.RUNNING, time.time())
+        await self.bucket.put(session_key(TENANT, session_id), record)
+        assignment = Assignment(session_id, TENANT, node_id, epoch)
+        return await self.bucket.put(assignment_key(session_id), assignment)
+
+    async def pointer(self, session_id: str = SESSION) -> SnapshotPointer:
+        return (await self.pointers.read(TENANT, session_id)).pointer
+
+    def pruner(self, **settings: Any) -> Pruner:
+        return Pruner(self.bus, self.store, self.pointers, self.keys, VaultSettings(**settings))
+
+
+@asynccontextmanager
+async def serving(rig: VaultRig) -> AsyncIterator[VaultRig]:
+    async with rig.pointers, VaultServer(rig.bus, rig.state, rig.store, rig.pointers).serve():
+        yield rig
 
 
 @pytest.fixture
-async def vault_world(world: World) -> AsyncIterator[VaultWorld]:
-    state = FleetState(LivenessRules.of(FAST), now=time.monotonic())
-    async with (
-        Pointers(world.bus) as pointers,
-        VaultServer(world.bus, state, JetStreamSnapshotStore(world.bus), pointers).serve(),
-    ):
-        yield VaultWorld(world, pointers)
+async def rig(bus: Bus, tmp_path: Path) -> AsyncIterator[VaultRig]:
+    """A vault on the embedded store, with the session assigned to node-a under epoch 1."""
+    key_file = tmp_path / "master-key"
+    ensure_key_file(key_file)
+    made = VaultRig(bus, JetStreamSnapshotStore(bus), key_file)
+    await made.assign("node-a", 1)
+    async with serving(made):
+        yield made
+
+
+@asynccontextmanager
+async def vault_node(nats: EmbeddedNats, node_id: str) -> AsyncIterator[VaultNode]:
+    """A node with its own identity: the server lets it publish its own subjects alone."""
+    identity = await nats.add_node(node_id)
+    async with Bus.connect(nats.bus_settings(identity, profile=QUICK)) as bus:
+        yield VaultNode(bus, node_id)
+
+
+@pytest.fixture
+async def node_a(nats: EmbeddedNats, rig: VaultRig) -> AsyncIterator[VaultNode]:
+    async with vault_node(nats, "node-a") as node:
+        yield node
+
+
+@pytest.fixture
+async def node_b(nats: EmbeddedNats, rig: VaultRig) -> AsyncIterator[VaultNode]:
+    async with vault_node(nats, "node-b") as node:
+        yield node
