@@ -16,6 +16,7 @@ import structlog
 from control_plane.access.idempotency import BucketIdempotency
 from control_plane.access.keys import BucketAccess
 from control_plane.config import ControlPlaneSettings, Role
+from control_plane.core.liveness import LivenessRules
 from control_plane.dispatcher.delivery import Delivery
 from control_plane.dispatcher.shard import ShardDispatcher
 from control_plane.feed.stream_feed import StreamFeed
@@ -27,11 +28,14 @@ from control_plane.media.store import JetStreamMediaStore
 from control_plane.messages import LaneMessages
 from control_plane.node_commands import NodeCommands
 from control_plane.ports import Services, SnapshotAdmission
+from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
 from control_plane.sessions import FleetSessions
+from control_plane.state.commits import Commits
 from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_watch import keep_fed
 from control_plane.state.fleet_writer import FleetWriter
+from control_plane.state.placement_writer import PlacementWriter
 from control_plane.vault.admission import NoSnapshots
 from control_plane.vault.vault import open_vault, serve_vault
 from schemas.records import LeaseRecord
@@ -54,9 +58,11 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
     Raises `nats_unavailable` if the fleet's records cannot be read in time; a crash of a
     background task ends the block with its error.
     """
-    state = FleetState(settings.liveness, now=time.monotonic())
+    liveness = settings.liveness or LivenessRules.of(bus.settings.profile)
+    state = FleetState(liveness, now=time.monotonic())
     bucket = Bucket(bus, FLEET)
-    writer = FleetWriter(bucket, state)
+    commits = Commits(bucket, state)
+    writer, placements = FleetWriter(commits), PlacementWriter(commits)
     nodes = NodeCommands(bus)
     sessions = FleetSessions(
         bucket,
@@ -81,7 +87,10 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         tasks.start(fold_events(bus, ledger), name="ledger fold")
         tasks.start(_keep_gauges(fleet), name="gauges")
         if Role.RECONCILER in settings.roles:
-            reconciler = Reconciler(bus, state, writer, nodes, settings.reconciler, admission)
+            acts = Acts(
+                state, writer, placements, nodes, admission, settings.reconciler.rules.needs
+            )
+            reconciler = Reconciler(bus, state, acts, settings.reconciler)
             tasks.start(reconciler.run(me), name="reconciler")
         if Role.DISPATCHER in settings.roles:
             delivery = Delivery(bus, state, ledger, nodes, settings.dispatcher.rules)

@@ -17,14 +17,14 @@ import uuid_utils
 from schemas import log_keys
 from schemas.commands import FetchMedia, MediaChunk, Pong
 from schemas.events import Event, MessageSent
-from schemas.records import LeaseRecord, NodeRecord, SessionObserved
+from schemas.records import Assignment, LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
+from schemas.subjects import assignment_key, node_media, node_vault, observed_key
 from schemas.subjects import event as event_subject
-from schemas.subjects import node_media, node_vault, observed_key
 from schemas.timing import PROFILES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
-from schemas.transport.kv import Bucket
+from schemas.transport.kv import Bucket, Fence, Put
 from schemas.transport.typed import publish_durable, request
 from swarm_node.command_inbox import CommandInbox
 from swarm_node.config import NodeSettings
@@ -83,7 +83,9 @@ class _Node:
         self.metrics = NodeMetrics(settings.node_id, self.version)
         self.metrics.set_capacity(settings.sessions_max)
         self.fleet = Bucket(bus, FLEET)
-        self.observed = ObservedWriter(self._write_observed)
+        self.observed = ObservedWriter(
+            self._write_observed, revise=self._assignment_revision, superseded=self._superseded
+        )
         self.lease = NodeLease(
             bus,
             LeaseRecord(
@@ -177,7 +179,7 @@ class _Node:
             record,
             loads=self.supervisor.loads,
             metrics=self.metrics,
-            period_s=settings.heartbeat_s,
+            period_s=settings.heartbeat_s or PROFILES[settings.timing].heartbeat_s,
             memory_period_s=settings.memory_period_s,
         )
 
@@ -196,12 +198,25 @@ class _Node:
         subject = event_subject(event.node_id, event.tenant_id, event.session_id, event.data)
         await publish_durable(self.bus, subject, event, dedupe_key(event))
 
-    async def _write_observed(self, session_id: str, record: SessionObserved | None) -> None:
+    async def _write_observed(
+        self, session_id: str, record: SessionObserved | None, revision: int
+    ) -> None:
         key = observed_key(self.settings.node_id, session_id)
         if record is None:
             await self.fleet.delete(key)
         else:
-            await self.fleet.put(key, record)
+            fence = Fence(assignment_key(session_id), revision) if revision else None
+            await self.fleet.batch([Put(key=key, value=record, fence=fence)])
+
+    async def _assignment_revision(self, record: SessionObserved) -> int | None:
+        held = await self.fleet.get(assignment_key(record.session_id), Assignment)
+        mine = held.value is not None and (
+            (held.value.node_id, held.value.epoch) == (record.node_id, record.epoch)
+        )
+        return held.revision if mine else None
+
+    def _superseded(self, session_id: str, epoch: int) -> None:
+        self.supervisor.supersede(session_id, epoch)
 
     async def _ask_media(self, ask: FetchMedia) -> MediaChunk:
         return await request(

@@ -25,7 +25,7 @@ from schemas.commands import (
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event
 from schemas.records import SessionLoad
-from schemas.states import SessionState
+from schemas.states import EngineKind, SessionState
 from schemas.transport.background import Background
 from swarm_node.config import NodeSettings
 from swarm_node.core import admission, epochs
@@ -51,6 +51,9 @@ _AT_REST_KEPT_MAX = 2
 _RELEASED_MAX = 10_000
 """How many sessions that moved away are remembered with their epoch."""
 REASON_MOVING = "moving"
+
+
+_LOOPBACK_STARTS_MAX = 16
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -89,9 +92,12 @@ class Supervisor:
         self._keeping = keeping
         self._fetcher = MediaFetcher(settings.node_id, data.scratch, ask_media)
         self._cache = MediaCache()
-        self._gate = StartGate(
-            spacing_s=settings.start_spacing_s, at_once_max=settings.starts_at_once_max
-        )
+        self._gates = {
+            EngineKind.CHROMIUM: StartGate(
+                spacing_s=settings.start_spacing_s, at_once_max=settings.starts_at_once_max
+            ),
+            EngineKind.LOOPBACK: StartGate(spacing_s=0.0, at_once_max=_LOOPBACK_STARTS_MAX),
+        }
         self._held: dict[str, Held] = {}
         self._admitting: set[str] = set()
         self._released: dict[str, int] = {}
@@ -146,6 +152,7 @@ class Supervisor:
             held = self._held.get(command.session_id)
             epochs.on_released(self._released.get(command.session_id), command.epoch)
             verdict = epochs.on_admission(held.runner.who.epoch if held else None, command.epoch)
+            self._observed.fence(command.session_id, command.epoch, command.assignment_revision)
             with self._place(command.session_id):
                 if held is not None and verdict is epochs.Verdict.REPLACE:
                     await held.runner.order(Verb.STOP, reason="replaced_by_newer_epoch")
@@ -234,6 +241,20 @@ class Supervisor:
             for held in list(self._held.values()):
                 group.create_task(one(held))
 
+    def supersede(self, session_id: str, epoch: int) -> None:
+        """The session was placed elsewhere while this node did not know: its engine dies now."""
+        held = self._held.get(session_id)
+        if held is not None and held.runner.who.epoch == epoch:
+            self._tasks.start(self._end_superseded(held), name=f"supersede {session_id}")
+
+    async def _end_superseded(self, held: Held) -> None:
+        try:
+            await held.runner.fence()
+        except BlazzError as error:
+            log.info("session.end_failed", **{log_keys.CODE: error.code})
+        self._note_released(held.runner.who.session_id, held.runner.who.epoch)
+        await self._let_go(held)
+
     async def _fence_one(self, held: Held) -> None:
         await held.runner.fence()
 
@@ -317,7 +338,7 @@ class Supervisor:
                 epoch=command.epoch,
                 waiting_max=self._settings.session.events_waiting_max,
             ),
-            gate=self._gate,
+            gate=self._gates[command.engine],
             timings=self._settings.session,
             observe=self._observed.observe,
             on_transition=on_transition,

@@ -1,7 +1,9 @@
 """Observed records: the last thing this node saw of each session, written to the fleet bucket.
 
 Owns making and writing them: the latest record of a session wins, older ones that could not be
-written are skipped. Bounded by the number of sessions. Never reads one.
+written are skipped. Each is fenced by the assignment it was made under: the server refuses the word
+of a placement that is over, and then the session must end here. Bounded by the number of sessions.
+Never reads a record.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import msgspec
 import structlog
 
 from schemas import log_keys
-from schemas.errors import BlazzError
+from schemas.errors import BlazzError, ErrorCode
 from schemas.records import SessionObserved
 from schemas.states import SessionState
 from swarm_node.core.backoff import BackoffPolicy, delay_s
@@ -20,8 +22,14 @@ from swarm_node.engines.contract import Identity
 
 log = structlog.get_logger()
 
-Write = Callable[[str, SessionObserved | None], Awaitable[None]]
-"""Writes a session's record, or deletes it (None). Raises `BlazzError`."""
+Write = Callable[[str, SessionObserved | None, int], Awaitable[None]]
+"""Writes a session's record, or deletes it (None), only while the session's assignment is at this
+revision (0: whatever it is). Raises `conflict` when it is not, and other `BlazzError`s."""
+Revise = Callable[[SessionObserved], Awaitable[int | None]]
+"""The assignment's revision if it still names this node and epoch, else None: an assignment may
+change without a new epoch (a wish to move). Raises `BlazzError`."""
+Superseded = Callable[[str, int], None]
+"""Told the session and the epoch of a placement that is over."""
 
 _RETRY = BackoffPolicy(first_s=0.1, longest_s=5.0)
 
@@ -63,12 +71,19 @@ def observed_record(
 class ObservedWriter:
     """One node's observed records."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, *, revise: Revise, superseded: Superseded) -> None:
         self._write = write
+        self._revise = revise
+        self._superseded = superseded
+        self._fences: dict[str, tuple[int, int]] = {}  # session → its epoch, the revision
         self._waiting: dict[str, SessionObserved | None] = {}
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def fence(self, session_id: str, epoch: int, revision: int) -> None:
+        """From now on a session's records are written under this assignment."""
+        self._fences[session_id] = (epoch, revision)
 
     def observe(self, record: SessionObserved) -> None:
         """Have a record written as soon as may be."""
@@ -76,6 +91,7 @@ class ObservedWriter:
 
     def forget(self, session_id: str) -> None:
         """Have a session's record deleted."""
+        self._fences.pop(session_id, None)
         self._put(session_id, None)
 
     def _put(self, session_id: str, record: SessionObserved | None) -> None:
@@ -94,7 +110,7 @@ class ObservedWriter:
                 await self._some.wait()
             session_id, record = next(iter(self._waiting.items()))
             try:
-                await self._write(session_id, record)
+                await self._write_fenced(session_id, record)
             except BlazzError as error:
                 attempt += 1
                 if attempt == 1:
@@ -104,6 +120,26 @@ class ObservedWriter:
             attempt = 0
             if self._waiting.get(session_id) is record:
                 self._waiting.pop(session_id, None)
+
+    async def _write_fenced(self, session_id: str, record: SessionObserved | None) -> None:
+        epoch, revision = self._fences.get(session_id, (0, 0))
+        if record is None or not revision or record.epoch != epoch:
+            await self._write(session_id, record, 0)
+            return
+        try:
+            await self._write(session_id, record, revision)
+        except BlazzError as error:
+            if error.code is not ErrorCode.CONFLICT:
+                raise
+            newer = await self._revise(record)
+            if newer is not None and newer != revision:
+                self._fences[session_id] = (epoch, newer)
+                raise
+            log.warning(
+                "observed.superseded",
+                **{log_keys.SESSION: session_id, log_keys.EPOCH: epoch},
+            )
+            self._superseded(session_id, epoch)
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until all is written, at most `timeout_s`."""

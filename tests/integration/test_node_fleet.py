@@ -190,19 +190,6 @@ async def test_the_node_tells_who_it_is_how_it_stands_and_that_it_stops(world: W
     assert (await bucket.get(lease_key("node", OTHER_NODE), LeaseRecord)).value is None
 
 
-async def test_a_cordon_outlives_the_node(world: World) -> None:
-    bucket = Bucket(world.bus, FLEET)
-    async with world.node():
-        record = (await bucket.get(node_key(NODE), NodeRecord)).value
-        assert record is not None
-        await bucket.put(node_key(NODE), msgspec.structs.replace(record, cordoned=True))
-    async with world.node():
-        after = (await bucket.get(node_key(NODE), NodeRecord)).value
-    assert after is not None
-    assert (after.cordoned, after.stopped) == (True, False)
-    assert after.incarnation != record.incarnation
-
-
 async def _page(http: aiohttp.ClientSession, url: str) -> int:
     async with http.get(url) as response:
         return response.status
