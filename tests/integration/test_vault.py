@@ -12,15 +12,16 @@ import msgspec
 import pytest
 
 from cli.embedded.server import EmbeddedNats
+from control_plane.core.snapshot_commit import extend, prove
 from control_plane.vault.jetstream_store import JetStreamSnapshotStore
-from control_plane.vault.pointers import Pointers
+from control_plane.vault.pointers import HeldPointer, Pointers
 from control_plane.vault.server import VaultServer
 from control_plane.vault.store import PART_BYTES, StoredObject
 from schemas.commands import CommitSnapshot, PutSnapshotChunk, SnapshotStored
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import Assignment
 from schemas.resources import FLEET, VAULT
-from schemas.snapshots import DELTAS_MAX, SnapshotHead, SnapshotObject
+from schemas.snapshots import DELTAS_MAX, SnapshotHead, SnapshotObject, SnapshotPointer
 from schemas.subjects import assignment_key, node_vault, snapshot_head_key, vault_object, vault_seal
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.jetstream import JetStream
@@ -361,6 +362,38 @@ async def test_replicas_share_one_upload(
 # Pointers in groups -------------------------------------------------------------------------
 
 
+async def test_no_change_is_lost_between_replicas(
+    bus: Bus, rig: VaultRig, node_a: VaultNode
+) -> None:
+    """Another replica writes between this one's read and its write."""
+    await node_a.keep(1, 1)
+    calls = 0
+    async with Pointers(bus) as other:
+        overtaken = asyncio.Event()
+
+        async def overtake() -> None:
+            await other.change(TENANT, SESSION, lambda pointer: prove(pointer, 1))
+            overtaken.set()
+
+        class Slow(Pointers):
+            async def read(self, tenant_id: str, session_id: str) -> HeldPointer:
+                held = await super().read(tenant_id, session_id)
+                if not overtaken.is_set():
+                    await overtake()
+                return held
+
+        def append(pointer: SnapshotPointer) -> SnapshotPointer:
+            nonlocal calls
+            calls += 1
+            wanted = described(SESSION, 1, 2, b"x")
+            return extend(pointer, CommitSnapshot("node-a", SESSION, 1, wanted, MANIFEST))
+
+        async with Slow(bus) as slow:
+            await slow.change(TENANT, SESSION, append)
+    (generation,) = (await rig.pointer()).generations
+    assert (generation.proven, len(generation.objects), calls) == (True, 2, 2)
+
+
 async def test_one_refused_commit_does_not_hold_up_the_others(bus: Bus, rig: VaultRig) -> None:
     ids = ["ses_" + str(number).rjust(26, "0") for number in range(40)]
     revisions = {each: await rig.assign("node-a", 1, each) for each in ids}
@@ -370,8 +403,6 @@ async def test_one_refused_commit_does_not_hold_up_the_others(bus: Bus, rig: Vau
     async def commit(session_id: str) -> object:
         wanted = described(session_id, 1, 1, b"x")
         question = CommitSnapshot("node-a", session_id, 1, wanted, MANIFEST)
-        from control_plane.core.snapshot_commit import extend
-
         return await rig.pointers.change(
             TENANT,
             session_id,

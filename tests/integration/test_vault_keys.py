@@ -87,10 +87,13 @@ async def test_another_master_key_opens_nothing(bus: Bus, key_file: Path, tmp_pa
     assert refused.value.code is ErrorCode.MASTER_KEY_MISSING
 
 
-async def test_a_record_moved_to_another_session_does_not_open(bus: Bus, key_file: Path) -> None:
+@pytest.mark.parametrize("claimed", [SESSION, session(2)])
+async def test_a_record_moved_to_another_session_does_not_open(
+    bus: Bus, key_file: Path, claimed: str
+) -> None:
     keys = keys_of(bus, key_file)
     await keys.ensure(SESSION)
-    stolen = msgspec.structs.replace(await record_of(bus, SESSION), session_id=session(2))
+    stolen = msgspec.structs.replace(await record_of(bus, SESSION), session_id=claimed)
     await Bucket(bus, ACCESS).put(data_key_key(session(2)), stolen)
     with pytest.raises(BlazzError) as refused:
         await keys.get(session(2))
