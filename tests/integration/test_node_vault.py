@@ -19,7 +19,7 @@ from tests.integration.node_fixture import (  # noqa: F401
     new_session_id,
     world,
 )
-from tests.integration.vault_fixture import VaultWorld, vault_world  # noqa: F401
+from tests.integration.node_vault_fixture import VaultWorld, vault_world  # noqa: F401
 
 pytestmark = pytest.mark.nats
 
