@@ -19,13 +19,21 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from schemas.records import Assignment, CapacityRecord, NodeRecord, SessionObserved, SessionRecord
+from schemas.records import (
+    Assignment,
+    CapacityRecord,
+    NodeIntent,
+    NodeRecord,
+    SessionObserved,
+    SessionRecord,
+)
 from schemas.resources import FLEET, bucket_stream, bucket_subject
 from schemas.snapshots import SnapshotPointer
 from schemas.states import DesiredState, SessionState
 from schemas.subjects import (
     ASSIGNMENTS_PREFIX,
     CAPACITY_PREFIX,
+    INTENTS_PREFIX,
     LEASES_PREFIX,
     NODES_PREFIX,
     OBSERVED_PREFIX,
@@ -60,6 +68,7 @@ class Invariants:
         self.records: dict[str, SessionRecord] = {}
         self.observed: dict[tuple[str, str], SessionObserved] = {}
         self.node_records: dict[str, NodeRecord] = {}
+        self.intents: dict[str, NodeIntent] = {}
         self.sessions_max: dict[str, int] = {}
         self.lost_nodes: set[str] = set()
         """Nodes that died for good."""
@@ -104,6 +113,8 @@ class Invariants:
             _put(self.records, last, _decode(raw, SessionRecord))
         elif key.startswith(OBSERVED_PREFIX):
             self._take_observed(key.split(".")[1], last, _decode(raw, SessionObserved))
+        elif key.startswith(INTENTS_PREFIX):
+            _put(self.intents, last, _decode(raw, NodeIntent))
         elif key.startswith(SNAPSHOTS_PREFIX):
             pointer = _decode(raw, SnapshotPointer)
             self.vault.committed(last, pointer, self.assignments.get(last))
@@ -228,7 +239,17 @@ class Invariants:
             f"session {session_id[-4:]} has an assignment and no record"
             for session_id in sorted(set(self.assignments) - set(self.records))
         ]
+        found += [text for node_id in sorted(self.intents) if (text := self._undrained(node_id))]
         return found
+
+    def _undrained(self, node_id: str) -> str | None:
+        """A drained node reaches zero: while there is room elsewhere, or after its deadline."""
+        intent, left = self.intents[node_id], self.reserved.get(node_id, 0)
+        service = self.world.nodes[node_id]
+        if not intent.draining or not left or not service.up:
+            return None
+        overdue = self.world.wall() >= (intent.drain_deadline_at or float("inf"))
+        return f"{node_id} still has {left}" if overdue or self.room() else None
 
     def _trouble(self, session_id: str, record: SessionRecord) -> str | None:
         assignment = self.assignments.get(session_id)
@@ -246,6 +267,8 @@ class Invariants:
         current = seen is not None and seen.epoch == assignment.epoch
         if seen is not None and current and seen.state is SessionState.FAILED:
             return None if self.starts_spoiled else "it has failed"
+        if current and session_id in self.vault.never_kept:
+            return None
         if len(running) != 1 or len(holders) != 1:
             return f"{len(running)} browsers, {len(holders)} holders"
         if seen is None or seen.state is not SessionState.ONLINE or seen.epoch != assignment.epoch:
@@ -266,8 +289,13 @@ class Invariants:
             if service.up
             and service.name in self.node_records
             and not self.node_records[service.name].stopped
+            and not self._cordoned(service.name)
             and self.reserved.get(service.name, 0) < service.settings.sessions_max
         ]
+
+    def _cordoned(self, node_id: str) -> bool:
+        intent = self.intents.get(node_id)
+        return intent is not None and (intent.cordoned or intent.draining)
 
     def _shown(self, record: SessionRecord) -> str | None:
         """Every replica must show it online."""

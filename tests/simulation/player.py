@@ -5,9 +5,13 @@ Owns what each kind of action does. Never draws a schedule and never judges a ru
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import msgspec
+
+from control_plane.core.moves import even_out
 from schemas.api import NewSession
 from schemas.commands import SendMessage
 from schemas.errors import BlazzError
@@ -23,6 +27,8 @@ _LOOK_EVERY_S: Final = 0.25
 _SETTLE_MAX_S: Final = 120.0
 _SETTLED_LOOKS: Final = 8
 _REQUEST_MAX_S: Final = 20.0
+_MOVES_NAMED_SHARE: Final = 0.4
+"""So many moves name a node; the others go wherever there is room."""
 
 
 class Player:
@@ -301,10 +307,50 @@ class Player:
         except BlazzError as error:
             self.world.note(control.name, f"send: {error.code}")
 
-    def _cordon(self, action: Action) -> None:
-        """For operators: lands with the control plane's part."""
+    # Operators -------------------------------------------------------------------------------
 
-    _uncordon = _drain = _move = _rebalance = _cordon
+    def _cordon(self, action: Action) -> None:
+        self._intend(action, cordoned=True)
+
+    def _uncordon(self, action: Action) -> None:
+        self._intend(action, cordoned=False, draining=False, drain_deadline_at=None)
+
+    def _drain(self, action: Action) -> None:
+        deadline_at = self.world.wall() + 5.0 + action.for_s
+        self._intend(action, draining=True, drain_deadline_at=deadline_at)
+
+    def _intend(self, action: Action, **wanted: Any) -> None:
+        node_id = self._node(action).name
+
+        async def intend(control: ControlPlaneService) -> None:
+            assert control.placements is not None
+            await control.placements.intend(
+                node_id, lambda held: msgspec.structs.replace(held, **wanted)
+            )
+
+        self._request(f"{action.kind} {node_id}", intend)
+
+    def _move(self, action: Action) -> None:
+        session_id = self._session(action)
+        named = action.amount < _MOVES_NAMED_SHARE
+        to = self.chance.choice(sorted(self.world.nodes)) if named else ""
+
+        async def move(control: ControlPlaneService) -> None:
+            assert control.placements is not None
+            await control.placements.want_move(session_id or "", to, "move")
+
+        if session_id is not None:
+            self._request(f"move {session_id[-4:]} to {to or 'anywhere'}", move)
+
+    def _rebalance(self, _action: Action) -> None:
+        async def rebalance(control: ControlPlaneService) -> None:
+            assert control.placements is not None
+            assert control.state is not None
+            fleet = control.state.snapshot(time.monotonic(), time.time())
+            for move in even_out(fleet, 4):
+                await control.placements.want_move(move.session_id, move.to_node, "rebalance")
+
+        self._request("rebalance", rebalance)
 
     def _request(
         self, what: str, ask: Callable[[ControlPlaneService], Coroutine[Any, Any, None]]

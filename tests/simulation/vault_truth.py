@@ -22,6 +22,8 @@ class VaultTruth:
         """Whether a fault made engines fail: then a start may fall back to an older generation."""
         self.lost_s = 0.0
         """The most of a session's life that a start had lost, in seconds."""
+        self.never_kept: set[str] = set()
+        """Sessions whose node died before their first snapshot: they must be linked anew."""
         self._known: dict[str, set[str]] = {}
         self._committed: dict[str, dict[int, int]] = {}
         world.switch.on_load = self.loaded
@@ -57,6 +59,9 @@ class VaultTruth:
         lived = self.world.switch.stepped_at.get(browser.session_id, [])
         lost_s = self.world.loop.now - lived[steps] if steps < len(lived) else 0.0
         self.world.note("switch", f"{browser.name} begins at step {steps} of {len(lived)}")
+        if steps == 0 and not committed:
+            self.never_kept.add(browser.session_id)
+            return
         if steps < before and not self.rollback_allowed:
             self.world.breach(f"{browser.name} begins at step {steps}, committed was {before}")
         if not self.rollback_allowed:

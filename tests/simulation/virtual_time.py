@@ -28,7 +28,7 @@ from schemas.transport.lease import Lease
 PROCESS: Final[contextvars.ContextVar["Process | None"]] = contextvars.ContextVar(
     "process", default=None
 )
-_EPOCH_S: Final = 1_800_000_000.0
+WALL_AT_0_S: Final = 1_800_000_000.0
 _STEPS_AT_ONCE_MAX: Final = 200_000
 
 
@@ -65,7 +65,7 @@ class Process:
 
     def wall(self) -> float:
         """What its wall clock shows now."""
-        return _EPOCH_S + self._wall_error_s + self.loop.now
+        return WALL_AT_0_S + self._wall_error_s + self.loop.now
 
     def true_time(self, monotonic: float) -> float:
         """When its monotonic clock shows (or showed) `monotonic`."""
@@ -264,7 +264,7 @@ def virtual_world(loop: VirtualLoop, seed: int) -> Iterator[None]:
 
     def wall() -> float:
         process = PROCESS.get()
-        return _EPOCH_S + loop.now if process is None else process.wall()
+        return WALL_AT_0_S + loop.now if process is None else process.wall()
 
     def token_bytes(count: int | None = None) -> bytes:
         return random.randbytes(32 if count is None else count)

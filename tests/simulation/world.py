@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from control_plane.config import ControlPlaneSettings
+from control_plane.core.liveness import LivenessRules
 from control_plane.node_commands import NodeCommands
 from control_plane.ports import SnapshotAdmission
+from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
 from control_plane.sessions import FleetSessions
+from control_plane.state.commits import Commits
 from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_watch import keep_fed
 from control_plane.state.fleet_writer import FleetWriter
+from control_plane.state.placement_writer import PlacementWriter
 from control_plane.vault.admission import NoSnapshots
 from control_plane.vault.settings import VaultSettings
 from control_plane.vault.vault import open_vault, serve_vault
@@ -40,7 +44,7 @@ from swarm_node.session.timings import SessionTimings
 from tests.simulation.broker import Broker
 from tests.simulation.switch import SimEngine, Switch
 from tests.simulation.vault_store import MemorySnapshotStore
-from tests.simulation.virtual_time import Process, VirtualLoop
+from tests.simulation.virtual_time import WALL_AT_0_S, Process, VirtualLoop
 from tests.simulation.wire import Network
 
 _CLOCK_RATE_ERROR: Final = 0.002
@@ -179,7 +183,7 @@ class ControlPlaneService(Service):
         self.settings = ControlPlaneSettings(replica=name, default_engine=EngineKind.LOOPBACK)
         self.sessions: FleetSessions | None = None
         self.state: FleetState | None = None
-        self.writer: FleetWriter | None = None
+        self.placements: PlacementWriter | None = None
         self.nodes: NodeCommands | None = None
 
     async def main(self, process: Process) -> None:
@@ -192,10 +196,12 @@ class ControlPlaneService(Service):
             self.sessions = None
 
     async def _serve(self, bus: Bus, settings: ControlPlaneSettings, process: Process) -> None:
-        state = FleetState(settings.liveness, now=process.monotonic())
+        liveness = settings.liveness or LivenessRules.of(bus.settings.profile)
+        self.state = state = FleetState(liveness, now=process.monotonic())
         bucket = Bucket(bus, FLEET)
-        self.state, self.writer = state, FleetWriter(bucket, state)
-        self.nodes = NodeCommands(bus)
+        commits = Commits(bucket, state)
+        writer, self.placements = FleetWriter(commits), PlacementWriter(commits)
+        self.nodes = nodes = NodeCommands(bus)
         async with (
             keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
             AsyncExitStack() as stack,
@@ -208,15 +214,15 @@ class ControlPlaneService(Service):
                 vault = await stack.enter_async_context(open_vault(bus, kept))
                 await stack.enter_async_context(serve_vault(bus, state, vault, kept, me))
                 admission = vault.admission
-            reconciler = Reconciler(
-                bus, state, self.writer, self.nodes, settings.reconciler, admission
-            )
+            rules = settings.reconciler.rules.needs
+            acts = Acts(state, writer, self.placements, nodes, admission, rules)
+            reconciler = Reconciler(bus, state, acts, settings.reconciler)
             tasks.start(reconciler.run(me), name="reconciler")
             self.sessions = FleetSessions(
                 bucket,
                 state,
-                self.writer,
-                self.nodes,
+                writer,
+                nodes,
                 default_engine=settings.default_engine,
                 default_region=None,
             )
@@ -249,6 +255,10 @@ class World:
         """Every node and control plane."""
         yield from self.nodes.values()
         yield from self.control_planes.values()
+
+    def wall(self) -> float:
+        """Unix seconds, by a clock that is right."""
+        return WALL_AT_0_S + self.loop.now
 
     def note(self, who: str, what: str) -> None:
         """Add a line to the trace."""
