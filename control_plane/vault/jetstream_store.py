@@ -55,11 +55,12 @@ class JetStreamSnapshotStore:
 
     async def read_part(self, name: str, index: int) -> bytes:
         """See `SnapshotStore`."""
-        found = await self._last(vault_part(name, index))
-        if found is None and index == 0:
+        if index == 0:
+            # Most objects are a delta, which lies in its seal; other seals are empty.
             sealed = await self._last(vault_seal(name))
-            # With nothing in it, it belongs to an object whose first part is missing.
-            found = sealed if sealed is not None and sealed.data else None
+            if sealed is not None and sealed.data:
+                return sealed.data
+        found = await self._last(vault_part(name, index))
         if found is None:
             raise not_found(name)
         return found.data

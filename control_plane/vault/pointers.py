@@ -96,17 +96,19 @@ class Pointers:
         session_id: str,
         change: Callable[[SnapshotPointer], SnapshotPointer],
         *,
+        held: HeldPointer | None = None,
         assignment_revision: int | None = None,
         gone_at: float | None = None,
     ) -> SnapshotPointer:
-        """Make the pointer what `change` says of the newest one; what it raises passes.
+        """Make the pointer what `change` says of the newest one; what it raises passes. `held`:
+        as it was read a moment ago, to save a read.
 
         With `assignment_revision`, only while the assignment is still that one: the server checks
         it with the write. Raises `stale_epoch` when it is not, `conflict` when others write all
         the time, `nats_unavailable` or `timeout` (it may have been written: repeat it).
         """
         for _ in range(_TRIES_MAX):
-            held = await self.read(tenant_id, session_id)
+            held = held or await self.read(tenant_id, session_id)
             wanted = change(held.pointer)
             if wanted == held.pointer and gone_at is None:
                 return wanted
@@ -117,6 +119,7 @@ class Pointers:
                 await self._commit(_changes(held, wanted, head_of(wanted, gone_at), fence))
             except Conflict:
                 await self._check_assignment(session_id, assignment_revision)
+                held = None
                 continue
             return wanted
         raise BlazzError(ErrorCode.CONFLICT, "the session's snapshots are changed all the time")

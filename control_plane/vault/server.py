@@ -135,31 +135,41 @@ class VaultServer:
         (what is stored is not what was sent; it is removed: send it again), `snapshot_not_found`
         (a part is missing, or the baseline of a delta), `conflict`, `snapshot_too_large`,
         `vault_unavailable`, `nats_unavailable`."""
-        entry = await self._holder(commit, "commit", message, fresh=True)
+        entry = await self._holder(commit, "commit", message)
+        try:
+            await self._commit(entry, commit)
+        except BlazzError as error:
+            if error.code is not ErrorCode.STALE_EPOCH:
+                raise
+            # The assignment was written meanwhile, perhaps only to say that it is to move.
+            await self._commit(await self._holder(commit, "commit", message, fresh=True), commit)
+        self._open.pop(commit.session_id, None)
+        return SnapshotStored(commit.snapshot.name, committed=True)
+
+    async def _commit(self, entry: Entry[Assignment], commit: CommitSnapshot) -> None:
         assert entry.value is not None
         tenant_id, wanted = entry.value.tenant_id, commit.snapshot
         _check_own_name(wanted.name, commit.session_id, commit.epoch)
         began_at = time.monotonic()
         held = await self._pointers.read(tenant_id, commit.session_id)
         # Before the object is read: what would be refused anyway costs nothing.
-        extended = snapshot_commit.extend(held.pointer, commit)
-        if extended != held.pointer:
-            await self._make_sure(StoredObject(wanted.name, wanted.size_bytes, wanted.sha256))
-            await self._pointers.change(
-                tenant_id,
-                commit.session_id,
-                lambda pointer: snapshot_commit.extend(pointer, commit),
-                assignment_revision=entry.revision,
-            )
-            log.debug(
-                "snapshot.committed",
-                **{log_keys.SESSION: commit.session_id, log_keys.EPOCH: commit.epoch},
-                name=wanted.name,
-                size_bytes=wanted.size_bytes,
-                duration_s=round(time.monotonic() - began_at, 4),
-            )
-        self._open.pop(commit.session_id, None)
-        return SnapshotStored(wanted.name, committed=True)
+        if snapshot_commit.extend(held.pointer, commit) == held.pointer:
+            return
+        await self._make_sure(StoredObject(wanted.name, wanted.size_bytes, wanted.sha256))
+        await self._pointers.change(
+            tenant_id,
+            commit.session_id,
+            lambda pointer: snapshot_commit.extend(pointer, commit),
+            held=held,
+            assignment_revision=entry.revision,
+        )
+        log.debug(
+            "snapshot.committed",
+            **{log_keys.SESSION: commit.session_id, log_keys.EPOCH: commit.epoch},
+            name=wanted.name,
+            size_bytes=wanted.size_bytes,
+            duration_s=round(time.monotonic() - began_at, 4),
+        )
 
     async def get(self, wanted: GetSnapshotChunk, message: BusMessage) -> SnapshotChunk:
         """A part of an object of the session, of whatever epoch. Raises `stale_epoch`,
@@ -181,13 +191,15 @@ class VaultServer:
     ) -> Entry[Assignment]:
         """The session's assignment, if it is to the node that asks, under the epoch it says.
 
-        `fresh` reads it from the bus; else memory will do, and is doubted only when it says no.
+        Memory will do (a commit is fenced by its revision) and is doubted only when it says no;
+        `fresh` asks the bus at once.
         """
         if message.subject != node_vault(request.node_id, act):
             raise BlazzError(ErrorCode.FORBIDDEN, "a node speaks for itself only")
         known = self._state.assignment(request.session_id)
         if not fresh and known is not None and _holds(known, request):
-            return Entry(assignment_key(request.session_id), known, 0)
+            revision = self._state.assignment_revision(request.session_id)
+            return Entry(assignment_key(request.session_id), known, revision)
         entry = await self._bucket.get(assignment_key(request.session_id), Assignment)
         if entry.value is None or not _holds(entry.value, request):
             raise BlazzError(
@@ -200,12 +212,12 @@ class VaultServer:
     async def _make_sure(self, wanted: StoredObject) -> None:
         """Read the object back, and seal it if it is not yet."""
         try:
-            await read_back(self._store, wanted)
             sealed = await self._store.stat(wanted.name)
+            if sealed not in (None, wanted):
+                raise BlazzError(ErrorCode.SNAPSHOT_CORRUPT, "the seal says otherwise")
+            await read_back(self._store, wanted)
             if sealed is None:
                 await self._store.seal(wanted)
-            elif sealed != wanted:
-                raise BlazzError(ErrorCode.SNAPSHOT_CORRUPT, "the seal says otherwise")
         except BlazzError as error:
             if error.code is ErrorCode.SNAPSHOT_CORRUPT:
                 log.warning("snapshot.read_back_failed", name=wanted.name)
