@@ -8,6 +8,7 @@ nobody knows, a new baseline follows. Never decides when to capture.
 import hashlib
 import os
 import time
+from functools import partial
 
 import msgspec
 import structlog
@@ -129,9 +130,7 @@ class Recorder:
             number = self._state.number + 1
             await self._remember(msgspec.structs.replace(self._state, number=number))
             name = snapshot_name(self._session_id, self._epoch, number)
-            sealed = await in_thread(
-                lambda name=name: self._seal(header, found, name, key=key)  # type: ignore[misc]
-            )
+            sealed = await in_thread(partial(self._seal, header, found, name, key))
             described = msgspec.structs.replace(
                 sealed.described, captured_at=captured_at, clean=clean
             )
@@ -180,7 +179,7 @@ class Recorder:
             plain_bytes=described.plain_bytes,
         )
 
-    def _seal(self, header: Header, found: Captured, name: str, *, key: bytes) -> _Sealed:
+    def _seal(self, header: Header, found: Captured, name: str, key: bytes) -> _Sealed:
         plain = encode(header, found.blobs)
         bound_to = associated_data(self._session_id, self._epoch, name)
         data = seal(plain, key=key, bound_to=bound_to, nonce=os.urandom(NONCE_BYTES))

@@ -6,6 +6,7 @@ one has come online. Never deletes anything in the vault and never chooses a gen
 """
 
 import time
+from functools import partial
 
 import structlog
 
@@ -56,9 +57,7 @@ class Restorer:
             sealed = await self._line.fetch(wanted)
             bound_to = associated_data(self._session_id, generation.epoch, wanted.name)
             page_storage = await in_thread(
-                lambda sealed=sealed, bound_to=bound_to, before=before, wanted=wanted: _apply(  # type: ignore[misc]
-                    writer, wanted, before, unseal(sealed, key=key, bound_to=bound_to)
-                )
+                partial(self._open_and_apply, writer, wanted, before, sealed, key, bound_to)
             )
             before = wanted.name
         await in_thread(lambda: self._put_in_place(writer))
@@ -74,16 +73,21 @@ class Restorer:
         )
         return page_storage
 
+    @staticmethod
+    def _open_and_apply(
+        writer: ProfileWriter,
+        wanted: SnapshotObject,
+        before: str | None,
+        sealed: bytes,
+        key: bytes,
+        bound_to: bytes,
+    ) -> dict[str, str] | None:
+        header, files = decode(unseal(sealed, key=key, bound_to=bound_to))
+        if wanted.baseline != (before is None) or header.after != before:
+            raise BlazzError(ErrorCode.SNAPSHOT_CORRUPT, "an object stands in the wrong place")
+        writer.apply(header, files)
+        return header.page_storage
+
     def _put_in_place(self, writer: ProfileWriter) -> None:
         writer.finish()
         swap(writer.folder, self._folder.profile_dir, self._folder.aside)
-
-
-def _apply(
-    writer: ProfileWriter, wanted: SnapshotObject, before: str | None, container: bytes
-) -> dict[str, str] | None:
-    header, files = decode(container)
-    if wanted.baseline != (before is None) or header.after != before:
-        raise BlazzError(ErrorCode.SNAPSHOT_CORRUPT, "an object stands in the wrong place")
-    writer.apply(header, files)
-    return header.page_storage

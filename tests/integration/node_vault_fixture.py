@@ -25,7 +25,7 @@ from schemas import commands as c
 from schemas.records import Assignment
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotGeneration
-from schemas.states import EngineKind
+from schemas.states import EngineKind, SessionState
 from schemas.subjects import assignment_key, node_vault
 from schemas.timing import FAST
 from schemas.transport.kv import Bucket
@@ -38,6 +38,7 @@ from tests.integration.node_fixture import (  # noqa: F401
     World,
     bus,
     nats,
+    new_session_id,
     world,
 )
 from tests.waiting import eventually
@@ -113,6 +114,22 @@ class VaultWorld:
         return await request(
             self.world.bus, node_vault(node_id, act), question, answer, timeout_s=5.0
         )
+
+
+async def linked(vault: VaultWorld, number: str = "15550001") -> str:
+    """A session that a phone has linked, online on the first node."""
+    session, phone = new_session_id(), await vault.world.phone(number)
+    await vault.start(session)
+    await vault.world.reaches(session, SessionState.PAIRING)
+    await phone.scan((await vault.world.qr(session)).value)
+    await vault.world.reaches(session, SessionState.ONLINE)
+    return session
+
+
+async def killed(task: asyncio.Task[None]) -> None:
+    """What `kill -9` does to what a node holds: nothing is flushed, nobody is told."""
+    task.cancel()
+    await asyncio.wait({task})
 
 
 @pytest.fixture

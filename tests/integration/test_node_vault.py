@@ -19,25 +19,14 @@ from tests.integration.node_fixture import (  # noqa: F401
     new_session_id,
     world,
 )
-from tests.integration.node_vault_fixture import VaultWorld, vault_world  # noqa: F401
+from tests.integration.node_vault_fixture import (  # noqa: F401
+    VaultWorld,
+    killed,
+    linked,
+    vault_world,
+)
 
 pytestmark = pytest.mark.nats
-
-
-async def linked(vault: VaultWorld, number: str = "15550001") -> str:
-    """A session that a phone has linked, online on the first node."""
-    session, phone = new_session_id(), await vault.world.phone(number)
-    await vault.start(session)
-    await vault.world.reaches(session, SessionState.PAIRING)
-    await phone.scan((await vault.world.qr(session)).value)
-    await vault.world.reaches(session, SessionState.ONLINE)
-    return session
-
-
-async def killed(task: asyncio.Task[None]) -> None:
-    """What `kill -9` does to what a node holds: nothing is flushed, nobody is told."""
-    task.cancel()
-    await asyncio.wait({task})
 
 
 async def test_a_killed_node_loses_no_link_and_no_message(vault_world: VaultWorld) -> None:
