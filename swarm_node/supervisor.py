@@ -46,13 +46,9 @@ log = structlog.get_logger()
 
 _AT_REST_KEPT_MAX = 2
 """How many times `sessions_max` sessions at rest are remembered; the oldest go first."""
-
-
 _RELEASED_MAX = 10_000
 """How many sessions that moved away are remembered with their epoch."""
 REASON_MOVING = "moving"
-
-
 _LOOPBACK_STARTS_MAX = 16
 
 
@@ -104,6 +100,7 @@ class Supervisor:
         self._doors: dict[str, asyncio.Lock] = {}
         self._tasks = Background()
         self._stopping = False
+        self._fences = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -134,8 +131,10 @@ class Supervisor:
         epochs.on_command(held.runner.who.epoch, command.epoch)
         return held
 
-    def _check_lease(self) -> None:
-        if not self._may_act():
+    def _check_lease(self, fences: int | None = None) -> None:
+        """Raise unless it is held, and (given `fences`) was since that count was taken: what came
+        before a loss may be of a placement that is over, though the lease is back."""
+        if not self._may_act() or fences not in (None, self._fences):
             raise BlazzError(ErrorCode.LEASE_LOST, "the node has no lease")
 
     # Commands -----------------------------------------------------------------------------------
@@ -147,8 +146,9 @@ class Supervisor:
         `unsupported_by_engine`, `lease_lost`, `shutting_down`.
         """
         factory = self._engines.factory(command.engine)
+        fences = self._fences
         async with self._door(command.session_id):
-            self._check_lease()
+            self._check_lease(fences)
             held = self._held.get(command.session_id)
             epochs.on_released(self._released.get(command.session_id), command.epoch)
             verdict = epochs.on_admission(held.runner.who.epoch if held else None, command.epoch)
@@ -159,7 +159,10 @@ class Supervisor:
                     await self._let_go(held)
                     held = None
                 if held is None:
-                    held = await self._admit(command, factory)
+                    await self._make_room()
+                    # Ending took its time; a lease that went meanwhile has fenced all there was.
+                    self._check_lease(fences)
+                    held = self._admit(command, factory)
                 return await held.runner.order(Verb.START)
 
     async def obey(self, verb: Verb, command: Command) -> SessionAnswer:
@@ -220,6 +223,7 @@ class Supervisor:
 
     async def fence_all(self) -> None:
         """The lease is lost: every engine dies now. Bounded, in parallel, never raises."""
+        self._fences += 1
         await self._for_all(self._fence_one, at_once_max=len(self._held) or 1)
 
     async def stop_all(self) -> None:
@@ -285,10 +289,9 @@ class Supervisor:
         """One at a time may bring a session in or out."""
         return self._doors.setdefault(session_id, asyncio.Lock())
 
-    async def _admit(
+    def _admit(
         self, command: CreateSession | StartSession, factory: Callable[[EngineSpec], Engine]
     ) -> Held:
-        await self._make_room()
         runner = self._runner(command, factory)
         task = self._tasks.start(self._run(runner), name=f"session {command.session_id}")
         held = Held(runner, SessionCalls(runner, self._fetcher, self._cache), task)

@@ -186,6 +186,26 @@ async def test_nothing_is_said_after_the_fence(tmp_path: Path) -> None:
     assert (last.state, last.reason) == (SessionState.FENCED, "lease_lost")
 
 
+@pytest.mark.parametrize("regained", [False, True])
+async def test_a_start_from_before_a_lost_lease_launches_nothing(
+    tmp_path: Path, regained: bool
+) -> None:
+    # It replaces a run that is slow to end; the lease goes meanwhile, and may be back by then:
+    # the session may have been placed elsewhere in between.
+    world = World()
+    async with world.supervisor(tmp_path, engine=HangingStop) as supervisor:
+        await supervisor.start(start(1))
+        replacing = asyncio.get_running_loop().create_task(supervisor.start(start(1, epoch=2)))
+        await eventually(lambda: supervisor.loads()[0].state is SessionState.STOPPED)
+        world.lease = False
+        await supervisor.fence_all()
+        world.lease = regained
+        with pytest.raises(BlazzError) as raised:
+            await replacing
+        assert raised.value.code is ErrorCode.LEASE_LOST
+        assert supervisor.engines_running() == 0
+
+
 def moved(number: int, epoch: int = 1) -> MoveSession:
     return MoveSession(session_id=start(number).session_id, epoch=epoch)
 
