@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from cyclopts import App, Group, Parameter
 
 from cli.exit_codes import Exit, exit_code
+from cli.operate_commands import add_node_commands, add_session_commands
 from schemas.errors import BlazzError
 
 DEMO_PORT: Final = 8080
@@ -37,9 +38,16 @@ bench = App(
     help="Measure this very machine; the last line is one JSON object.",
 )
 app.command(bench)
+_node = App(
+    name="node",
+    group=_parts,
+    help="Run a node (it holds sessions and does what the control plane asks), or operate those of "
+    "a fleet.",
+)
+app.command(_node)
 key = App(name="key", group=_operate, help="The vault's master keys.")
 app.command(key)
-session = App(name="session", group=_operate, help="A session's snapshots.")
+session = App(name="session", group=_operate, help="Sessions: places and snapshots.")
 app.command(session)
 
 Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], help="Log more.")]
@@ -102,7 +110,7 @@ def demo(
     )
 
 
-@app.command(group=_parts)
+@_node.default
 def node(
     *,
     config: Annotated[
@@ -281,6 +289,15 @@ def snapshot(
 
     _pretty_logs(verbose=False)
     _finish(lambda stop: run_snapshot(SnapshotOptions(json, captures, period_s), stop))
+
+
+def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoReturn:
+    _pretty_logs(verbose=False)
+    _finish(run)
+
+
+add_node_commands(_node, _operating)
+add_session_commands(session, _operating)
 
 
 def main() -> NoReturn:

@@ -27,6 +27,7 @@ from control_plane.media.server import serve_media
 from control_plane.media.store import JetStreamMediaStore
 from control_plane.messages import LaneMessages
 from control_plane.node_commands import NodeCommands
+from control_plane.operations import FleetOperations
 from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
@@ -112,6 +113,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             ),
             idempotency=BucketIdempotency(bus, in_flight_s=settings.idempotency_in_flight_s),
             fleet=fleet,
+            operations=FleetOperations(state, placements),
         )
 
 

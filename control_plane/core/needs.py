@@ -67,10 +67,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """The step a session needs, if any; `again_in_s`: when time alone will change that."""
+    """The step a session needs, if any; `again_in_s`: when time alone will change that.
+
+    `meanwhile`: what it needs where it is, for as long as there is no place for `step`.
+    """
 
     step: Step | None = None
     again_in_s: float | None = None
+    meanwhile: Step | None = None
 
 
 class NeedRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,9 +118,10 @@ def need(fleet: FleetSnapshot, record: SessionRecord, rules: NeedRules) -> Need:
     if node is None or node.state is not NodeState.ALIVE:
         return _NOTHING
     away = _away(fleet, record, assignment, node, rules)
+    at_home = _at_home(fleet, record, assignment, node)
     if away.step is not None:
-        return away
-    return Need(_at_home(fleet, record, assignment, node), away.again_in_s)
+        return msgspec.structs.replace(away, meanwhile=at_home)
+    return Need(at_home, away.again_in_s)
 
 
 def ended(seen: SessionObserved | None) -> bool:
@@ -142,7 +147,8 @@ def _homeless(
     """Nothing runs it, for sure."""
     if record.desired is DesiredState.DELETED:
         return Step(StepKind.FORGET, record.session_id, record.tenant_id)
-    if record.desired is not DesiredState.RUNNING:
+    running = record.desired is DesiredState.RUNNING
+    if not running and (node is None or not node.draining):
         # It costs nothing where it is, and is placed when it is wanted again.
         return None
     if node is None:
@@ -157,6 +163,7 @@ def _homeless(
         node.record.incarnation if node else None,
         assignment.epoch,
         reason,
+        running=running,
     )
 
 

@@ -96,8 +96,9 @@ class _Draft:
             self.starting[step.node_id, engine] += 1
         self.steps.append(step)
 
-    def add_placed(self, step: Step, record: SessionRecord) -> None:
-        """A step that needs a place: on the node that was asked for, or on the best one."""
+    def add_placed(self, step: Step, record: SessionRecord, meanwhile: Step | None) -> None:
+        """A step that needs a place: on the node that was asked for, or on the best one.
+        `meanwhile` is done if it must stay where it is."""
         if self.placed >= self.rules.placed_max:
             self.moves_waiting += 1
             return
@@ -105,7 +106,7 @@ class _Draft:
         if step.kind is StepKind.REASSIGN:
             self._reassign(step, found)
         else:
-            self._move_out(step, record, found)
+            self._move_out(step, record, found, meanwhile)
 
     def _reassign(self, step: Step, found: Placement | Unplaceable) -> None:
         if isinstance(found, Placement):
@@ -113,7 +114,13 @@ class _Draft:
         elif step.node_id is not None:
             self._instead(step, StepKind.UNPLACE, str(found.reason))
 
-    def _move_out(self, step: Step, record: SessionRecord, found: Placement | Unplaceable) -> None:
+    def _move_out(
+        self,
+        step: Step,
+        record: SessionRecord,
+        found: Placement | Unplaceable,
+        meanwhile: Step | None,
+    ) -> None:
         assert step.node_id is not None
         source = (step.node_id, record.engine)
         if isinstance(found, Unplaceable):
@@ -125,6 +132,8 @@ class _Draft:
                 self._instead(step, StepKind.RAISE_EPOCH, str(found.reason))
             else:
                 self.moves_waiting += 1
+                if meanwhile is not None:
+                    self.add_plain(meanwhile)
             return
         target = (found.node_id, record.engine)
         starts = not step.let_go and step.running
@@ -161,7 +170,7 @@ def plan(
     not be repeated before a time (backoff after an error, or time for the result to be observed).
     """
     draft = _Draft(fleet, busy, rules.stagger)
-    placing: list[tuple[Step, SessionRecord]] = []
+    placing: list[tuple[Step, SessionRecord, Step | None]] = []
     look_again = [node.gone_in_s for node in fleet.nodes.values() if node.gone_in_s is not None]
     for session_id in sorted(fleet.sessions):
         if session_id in busy:
@@ -174,13 +183,16 @@ def plan(
         if step is None or held.get(step.key, now) > now:
             continue
         if step.kind in _PLACES:
-            placing.append((step, record))
+            meanwhile = found.meanwhile
+            if meanwhile is not None and held.get(meanwhile.key, now) > now:
+                meanwhile = None
+            placing.append((step, record, meanwhile))
         else:
             draft.add_plain(step)
     # Those whose node is gone are down; those that are to move are not.
     placing.sort(key=lambda item: item[0].kind is not StepKind.REASSIGN)
-    for step, record in placing:
-        draft.add_placed(step, record)
+    for step, record, meanwhile in placing:
+        draft.add_placed(step, record, meanwhile)
     return Plan(
         tuple(draft.steps),
         draft.starts_waiting,
@@ -194,8 +206,9 @@ def still_wanted(fleet: FleetSnapshot, step: Step, rules: PlanRules) -> bool:
     record = fleet.sessions.get(step.session_id)
     if record is None:
         return False
-    newer = need(fleet, record, rules.needs).step
-    return newer is not None and newer.key == step.key
+    newer = need(fleet, record, rules.needs)
+    wanted = (newer.step, newer.meanwhile)
+    return any(each is not None and each.key == step.key for each in wanted)
 
 
 def wanted_of(fleet: FleetSnapshot, record: SessionRecord, step: Step) -> Wanted:

@@ -111,6 +111,7 @@ def node_view(node: NodeSnapshot) -> NodeView:
         age_s=node.age_s,
         cordoned=node.cordoned,
         draining=node.draining,
+        address=record.address,
         version=record.version,
         chromium_build=record.chromium_build,
         chromium_sandbox=record.chromium_sandbox,

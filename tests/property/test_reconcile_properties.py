@@ -168,7 +168,8 @@ def _check(fleet: FleetSnapshot, step: Step) -> None:
         if step.act is StepKind.FORGET:
             assert desired is DesiredState.DELETED
             return
-        assert desired is DesiredState.RUNNING
+        # One that is not wanted running costs nothing, unless its node is to be emptied.
+        assert desired is DesiredState.RUNNING or (owner is not None and owner.draining)
     else:
         # Nothing is asked of a node that may not be there, nor of another than the owner.
         assert owner is not None
@@ -227,7 +228,8 @@ def test_what_is_busy_or_held_is_left_alone(fleet: FleetSnapshot) -> None:
     assert {step.session_id for step in again.steps}.isdisjoint(busy)
     held = dict.fromkeys((step.key for step in first.steps), 1.0)
     later = reconcile.plan(fleet, {}, held, 0.5, RULES)
-    assert {step.session_id for step in later.steps}.isdisjoint(busy)
+    # What one wants instead, now that others wait, may be done.
+    assert {step.key for step in later.steps}.isdisjoint(held)
     assert reconcile.plan(fleet, {}, held, 1.0, RULES).steps == first.steps
 
 
@@ -241,6 +243,22 @@ def test_a_running_session_whose_node_is_gone_is_placed_or_visibly_nowhere(
         owner = fleet.node_of(assignment)
         if fleet.sessions[key].desired is DesiredState.RUNNING and owner and owner.gone:
             assert acts.get(key) in (StepKind.REASSIGN, StepKind.UNPLACE)
+
+
+@pytest.mark.parametrize("wish", ["move", "drain"])
+def test_a_session_that_finds_no_other_place_is_started_where_it_is(wish: str) -> None:
+    key = session_id(1)
+    home = node(0, draining=wish == "drain")
+    fleet = FleetSnapshot(
+        {home.node_id: home},
+        {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
+        {key: Assignment(key, "acme", home.node_id, 5, moving_to="" if wish == "move" else None)},
+        {},
+    )
+    plan = reconcile.plan(fleet, {}, {}, 0.0, RULES)
+    assert [step.act for step in plan.steps] == [StepKind.START]
+    assert plan.moves_waiting == 1
+    assert reconcile.still_wanted(fleet, plan.steps[0], RULES)
 
 
 @given(st.integers(1, 4), st.floats(0, 500))
