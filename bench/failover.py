@@ -8,7 +8,7 @@ anything: nodes are cordoned only so that all N sessions stand on one node at th
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,8 @@ DETECT_GOAL_S: Final = 7.0
 LIMIT_S: Final = 180.0
 LOOK_EVERY_S: Final = 0.05
 FIRST, SECOND, THIRD = "node-a", "node-b", "node-c"
+
+Begin = Callable[[], Coroutine[Any, Any, object]]
 
 
 class FailoverOptions(msgspec.Struct, frozen=True):
@@ -80,14 +82,14 @@ async def _measure(
         _say(options, f"{engine}: {count} sessions online on {FIRST}")
 
         await _operate(stage, SECOND, "uncordon")
-        drain, drained = await _moves_from(stage, FIRST, lambda: _operate(stage, FIRST, "drain"))
+        drained = await _moves_from(stage, FIRST, lambda: _operate(stage, FIRST, "drain"))
         _say(options, f"{engine}: drained after {max(drained.online_s.values()):.2f} s")
 
         await _operate(stage, FIRST, "uncordon")
         await _operate(stage, THIRD, "uncordon")
         await _all_alive(stage)
         killed = stage.stack.node(SECOND)
-        kill, lost = await _moves_from(stage, SECOND, killed.take_down)
+        lost = await _moves_from(stage, SECOND, killed.take_down)
         _say(options, f"{engine}: all online {max(lost.online_s.values()):.2f} s after the kill")
         holds = len(await stage.book.log(0, "hold.started"))
     goals += [
@@ -100,10 +102,15 @@ async def _measure(
         ),
         at_most(f"{engine}: double holds", 0, holds, "holds"),
     ]
-    return {"sessions": count, "kill": kill, "drain": drain, "double_holds": holds}
+    return {
+        "sessions": count,
+        "kill": _figures(lost),
+        "drain": _figures(drained) | {"down_s": _middle_and_tail(drained.down_s())},
+        "double_holds": holds,
+    }
 
 
-async def _moves_from(stage: Stage, node_id: str, begin: Any) -> tuple[dict[str, Any], Moves]:
+async def _moves_from(stage: Stage, node_id: str, begin: Begin) -> Moves:
     """Begin something that takes a node's sessions away; watch until all are online elsewhere."""
     loop = asyncio.get_running_loop()
     views = await all_sessions(stage.api)
@@ -117,7 +124,7 @@ async def _moves_from(stage: Stage, node_id: str, begin: Any) -> tuple[dict[str,
         while len(moves.online_s) < len(there):
             await asyncio.sleep(LOOK_EVERY_S)
             note(moves, await _look(stage), node_id, loop.time() - began)
-    return _figures(moves), moves
+    return moves
 
 
 async def _look(stage: Stage) -> Sequence[SessionView]:
@@ -149,15 +156,15 @@ def _figures(moves: Moves) -> dict[str, Any]:
         "first_placed_s": round(min(moves.placed_s.values()), 2),
         "all_placed_s": round(max(moves.placed_s.values()), 2),
         "first_online_s": round(min(online), 2),
-        "online_s": {
-            "p50": round(percentile(online, 0.5), 2),
-            "p95": round(percentile(online, 0.95), 2),
-        },
+        "online_s": _middle_and_tail(online),
         "all_online_s": round(max(online), 2),
-        "down_s": {
-            "p50": round(percentile(moves.down_s(), 0.5), 2),
-            "p95": round(percentile(moves.down_s(), 0.95), 2),
-        },
+    }
+
+
+def _middle_and_tail(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "p50": round(percentile(values, 0.5), 2),
+        "p95": round(percentile(values, 0.95), 2),
     }
 
 
