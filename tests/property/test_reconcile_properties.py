@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -248,7 +249,7 @@ def test_a_running_session_whose_node_is_gone_is_placed_or_visibly_nowhere(
 @pytest.mark.parametrize("wish", ["move", "drain"])
 def test_a_session_that_finds_no_other_place_is_started_where_it_is(wish: str) -> None:
     key = session_id(1)
-    home = node(0, draining=wish == "drain")
+    home = node(0, intent=NodeIntent("node-0", draining=True) if wish == "drain" else None)
     fleet = FleetSnapshot(
         {home.node_id: home},
         {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
