@@ -97,7 +97,7 @@ async def kept(
     ):
         view, _phone = await linked(services, book, NUMBER)
         await services.sessions.stop(TENANT, view.session_id)
-        yield await in_state(services, view, SessionState.STOPPED)
+        yield await in_state(services, view, SessionState.STOPPED, timeout_s=30)
 
 
 async def test_lists_drills_and_rotates(kept: SessionView, config: Path) -> None:
