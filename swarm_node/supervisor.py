@@ -132,8 +132,7 @@ class Supervisor:
         return held
 
     def _check_lease(self, fences: int | None = None) -> None:
-        """Raise unless it is held, and (given `fences`) was since that count was taken: what came
-        before a loss may be of a placement that is over, though the lease is back."""
+        """Raise unless it is held and, given `fences`, never was lost since that was counted."""
         if not self._may_act() or fences not in (None, self._fences):
             raise BlazzError(ErrorCode.LEASE_LOST, "the node has no lease")
 
@@ -160,9 +159,12 @@ class Supervisor:
                     held = None
                 if held is None:
                     await self._make_room()
-                    # Ending took its time; a lease that went meanwhile has fenced all there was.
+                    # Ending took its time: the session may have been fenced, and be elsewhere.
                     self._check_lease(fences)
                     held = self._admit(command, factory)
+                else:
+                    # Whoever asks has not seen where it stands.
+                    self._observed.again(command.session_id)
                 return await held.runner.order(Verb.START)
 
     async def obey(self, verb: Verb, command: Command) -> SessionAnswer:

@@ -178,9 +178,7 @@ def _away(
     if record.desired is DesiredState.DELETED:
         return _NOTHING
     seen = fleet.current(record.session_id)
-    if assignment.moving_to is not None:
-        if assignment.moving_to == node.node_id:
-            return _NOTHING
+    if assignment.moving_to not in (None, node.node_id):
         reason, overdue = assignment.reason or MOVE, False
     elif node.draining:
         deadline_at = node.intent.drain_deadline_at if node.intent else None

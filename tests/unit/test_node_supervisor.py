@@ -186,6 +186,17 @@ async def test_nothing_is_said_after_the_fence(tmp_path: Path) -> None:
     assert (last.state, last.reason) == (SessionState.FENCED, "lease_lost")
 
 
+async def test_a_start_of_what_runs_tells_where_it_stands_again(tmp_path: Path) -> None:
+    world = World()
+    async with world.supervisor(tmp_path) as supervisor:
+        await supervisor.start(start(1))
+        await eventually(lambda: start(1).session_id in world.records)
+        world.records.clear()  # a late write of a process before has replaced it
+        await supervisor.start(start(1))
+        await eventually(lambda: start(1).session_id in world.records)
+        assert len(world.events) <= 1
+
+
 @pytest.mark.parametrize("regained", [False, True])
 async def test_a_start_from_before_a_lost_lease_launches_nothing(
     tmp_path: Path, regained: bool
