@@ -24,6 +24,10 @@ demo *args: _run
 up *args: _run
     @blazz up "$@"
 
+# What this machine lacks, and how to mend it.
+doctor *args: _base
+    @blazz doctor "$@"
+
 # The fleet terminal.
 tui *args: _base
     @blazz tui "$@"

@@ -7,6 +7,7 @@ ready file. Never a part's logic.
 import asyncio
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,7 +22,7 @@ from control_plane.access.keys import SCOPES, BucketAccess
 from control_plane.app import create_app, serve
 from control_plane.config import ControlPlaneSettings
 from control_plane.http.settings import HttpSettings
-from control_plane.metrics import render
+from control_plane.metrics import BUILD, render
 from control_plane.services import open_services
 from schemas.permissions import inbox_prefix
 from schemas.timing import PROFILES
@@ -33,6 +34,7 @@ from swarm_node.config import NodeSettings
 
 log = structlog.get_logger()
 
+VERSION: Final = version("blazz")
 BOOTSTRAP_TENANT: Final = "default"
 
 
@@ -111,9 +113,11 @@ async def run_control_plane_process(
         await ensure_all(bus, replicas=settings.replicas, scale=settings.store_scale)
         if settings.bootstrap_key_file is not None:
             await ensure_key_file(bus, settings.bootstrap_key_file)
+        BUILD.labels(VERSION).set(1)
         async with open_services(bus, settings.services) as services:
             http = HttpSettings(
                 metrics=render,
+                version=VERSION,
                 public_url=settings.http.public_url,
                 default_region=settings.services.default_region,
             )

@@ -21,7 +21,7 @@ NODES: Final = Gauge("blazz_nodes", "Nodes by state", ("state",), registry=REGIS
 TRANSITIONS: Final = Counter(
     "blazz_session_transitions_total",
     "Steps of the session table, as events told them",
-    ("previous", "state", "reason"),
+    ("from", "to", "reason"),
     registry=REGISTRY,
 )
 MESSAGES: Final = Counter(
@@ -45,6 +45,7 @@ COMMANDS: Final = Counter(
     ("kind", "code"),
     registry=REGISTRY,
 )
+BUILD: Final = Gauge("blazz_build_info", "Always 1", ("version",), registry=REGISTRY)
 STARTS_WAITING: Final = Gauge(
     "blazz_reconcile_starts_waiting", "Starts held back by the stagger", registry=REGISTRY
 )

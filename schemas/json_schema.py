@@ -6,6 +6,7 @@ Owns the grouping into files. Never hand-edited output: a test fails when the fi
 `schemas/json/` differ from what this makes.
 """
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def documents() -> dict[str, dict[str, Any]]:
         made[f"{name}.json"] = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": f"Blazz {name.replace('_', ' ')}",
-            "$defs": dict(sorted(components.items())),
+            "$defs": _same_on_every_python(dict(sorted(components.items()))),
         }
     made["envelope.json"]["$defs"]["Reply"] = {
         "type": "object",
@@ -63,6 +64,20 @@ def documents() -> dict[str, dict[str, Any]]:
         for name, spec in sorted(commands.COMMANDS.items())
     }
     return made
+
+
+def _same_on_every_python(value: Any) -> Any:
+    """Descriptions come from docstrings, which Python 3.13 dedents by itself and older ones not."""
+    if isinstance(value, dict):
+        return {
+            key: inspect.cleandoc(below)
+            if key == "description" and isinstance(below, str)
+            else _same_on_every_python(below)
+            for key, below in value.items()
+        }
+    if isinstance(value, list):
+        return [_same_on_every_python(below) for below in value]
+    return value
 
 
 def render(document: dict[str, Any]) -> str:

@@ -97,9 +97,8 @@ def _reason_label(reason: str | None) -> str:
 async def _fold_one(seen: Event, ledger: Ledger) -> None:
     data = seen.data
     if isinstance(data, SessionStateChanged):
-        metrics.TRANSITIONS.labels(
-            previous=data.previous, state=data.state, reason=_reason_label(data.reason)
-        ).inc()
+        # By position: `from` is a word of the language.
+        metrics.TRANSITIONS.labels(data.previous, data.state, _reason_label(data.reason)).inc()
     message_id = message_id_of(data)
     if message_id is not None:
         await ledger.change(

@@ -11,6 +11,7 @@ const TEXTS = {
   unknown_chat: "There is no such account or message.",
   not_a_member: "This phone is not in that group.",
   not_found: "That is gone.",
+  too_large: "That file is too large: 64 MB is the most.",
 };
 
 export class ApiError extends Error {
@@ -27,7 +28,8 @@ export const call = async (method, path, body, headers = {}) => {
   const response = await fetch(path, request).catch(() => {
     throw new ApiError("The sandbox does not answer. Is it still running?");
   });
-  const answer = await response.json();
+  // What is too large is refused before the API sees it, without JSON.
+  const answer = await response.json().catch(() => ({ error: response.status === 413 ? "too_large" : `HTTP ${response.status}` }));
   if (!response.ok) throw new ApiError(answer.error, answer.detail);
   return answer;
 };

@@ -41,7 +41,7 @@ export const follow = (parent, rows) => {
   });
   if (held && !held.isConnected) {
     const row = after.find((child) => child.dataset.key === heldKey);
-    row?.querySelector(`[data-act="${held.dataset.act}"]`)?.focus();
+    (row?.querySelector(`[data-act="${held.dataset.act}"]`) ?? row?.querySelector("button"))?.focus();
   }
 };
 

@@ -54,6 +54,7 @@ const openChat = (wid) => {
   if (open.chat !== wid) compose();
   Object.assign(open, { chat: wid, acting: "" });
   newest = 0;
+  atEnd = true;
   byId("messages").replaceChildren();
   byId("phone").dataset.pane = wid ? "chat" : "list";
   history.replaceState(null, "", open.number ? `#${open.number}${wid && `/${wid}`}` : "#");
@@ -164,14 +165,22 @@ const drawChat = (entries) => {
   const shown = entries.slice(-SHOWN_MAX);
   const names = new Map(accounts.map((one) => [one.number, one.name]));
   const context = { names, number: open.number, group: Boolean(people), acting: open.acting, press };
-  const scroll = byId("scroll");
-  const atEnd = newest === 0 || scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
   follow(byId("messages"), messageRows(shown, context));
   const fresh = newest ? shown.filter(({ n, message }) => n > newest && !message.from_me) : [];
   if (fresh.length) byId("heard").textContent = fresh.map(({ message }) => `${author(message)}: ${excerpt(message)}`).join("; ");
   newest = shown.at(-1)?.n ?? -1;
-  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
 };
+
+// Who reads the last line stays there, whatever grows: a message, a picture, the composer.
+let atEnd = true;
+const scroll = byId("scroll");
+scroll.onscroll = () => {
+  atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40;
+};
+const grown = new ResizeObserver(() => {
+  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+});
+for (const id of ["scroll", "messages"]) grown.observe(byId(id));
 
 // The last messages of the chats that may have a new one.
 const readPreviews = async (number, openEntries, thorough) => {
@@ -260,13 +269,11 @@ byId("read").onclick = guarded(async () => {
   await call("POST", phonePath(open.number, "/read"), { chat: open.chat });
   byId("body").focus();
 });
-byId("messages").addEventListener("load", ({ target }) => {
-  // A picture has come in below the last line: stay there.
-  const scroll = byId("scroll");
-  if (scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < target.clientHeight + 60) {
-    scroll.scrollTop = scroll.scrollHeight;
-  }
-}, true);
+byId("messages").onkeydown = ({ key }) => {
+  if (key !== "Escape" || !open.acting) return;
+  open.acting = "";
+  refresh(true);
+};
 // A file that misses its place must not replace the page.
 for (const name of ["dragover", "drop"]) {
   document.addEventListener(name, (event) => {

@@ -1,4 +1,4 @@
-"""The sandbox phone's page in a real Chromium, with a device on the line that speaks its own part."""
+"""The sandbox phone's page in a real Chromium; the linked device is a line without a browser."""
 
 from __future__ import annotations
 

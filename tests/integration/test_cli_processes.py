@@ -9,8 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cli.client import Api
 from cli.processes import Child, ChildSpec, Supervised, spawn, supervise
+from cli.stack import CONTROL_PLANE, StackPlan, open_stack
 from schemas.errors import BlazzError, ErrorCode
+from schemas.states import EngineKind
 from tests.waiting import eventually
 
 READY = """
@@ -138,3 +141,19 @@ async def test_children_die_with_a_parent_that_was_killed(tmp_path: Path) -> Non
     parent.kill()
     await parent.wait()
     await eventually(lambda: not psutil.pid_exists(pid), timeout_s=10)
+
+
+async def test_a_control_plane_comes_back_where_it_was(tmp_path: Path) -> None:
+    plan = StackPlan(data_dir=tmp_path, nodes=(), port=0, engine=EngineKind.LOOPBACK)
+    async with open_stack(plan) as stack, Api(stack.api_url, stack.api_key) as api:
+        assert await api.sessions() == []
+        child = stack.children[CONTROL_PLANE]
+        os.kill(child.child.pid, signal.SIGKILL)
+
+        async def answers() -> bool:
+            try:
+                return await api.sessions() == [] and child.restarts == 1
+            except BlazzError:
+                return False
+
+        await eventually(answers, timeout_s=30)
