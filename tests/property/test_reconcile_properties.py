@@ -262,6 +262,24 @@ def test_a_session_that_finds_no_other_place_is_started_where_it_is(wish: str) -
     assert reconcile.still_wanted(fleet, plan.steps[0], RULES)
 
 
+@pytest.mark.parametrize("moving_to", [None, "", "node-0", "node-7"])
+def test_a_drain_that_is_overdue_empties_its_node_whatever_else_was_wished(
+    moving_to: str | None,
+) -> None:
+    key = session_id(1)
+    home = node(0, intent=NodeIntent("node-0", draining=True, drain_deadline_at=99.0))
+    fleet = FleetSnapshot(
+        {home.node_id: home},
+        {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
+        {key: Assignment(key, "acme", home.node_id, 5, moving_to=moving_to)},
+        {},
+        wall_now=100.0,
+    )
+    (step,) = reconcile.plan(fleet, {}, {}, 0.0, RULES).steps
+    assert step.act is StepKind.MOVE_OUT
+    assert (step.to, bool(step.lacking)) == (None, True)
+
+
 @given(st.integers(1, 4), st.floats(0, 500))
 def test_a_session_that_fails_everywhere_stays_put_in_the_end(tried: int, waited_s: float) -> None:
     key = session_id(1)
