@@ -379,3 +379,22 @@ def test_evening_out_ends_and_never_makes_it_worse(shape: list[tuple[int, int]])
         share[move.from_node] -= 1 / known[move.from_node].sessions_max
         share[move.to_node] += 1 / known[move.to_node].sessions_max
         assert max(share[move.from_node], share[move.to_node]) < before
+
+
+@given(st.sampled_from(ENDED), st.booleans())
+def test_how_a_session_ended_goes_along_and_only_people_bring_it_back(
+    how: SessionState, lost: bool
+) -> None:
+    key = session_id(1)
+    home = node(0, state=NodeState.LOST, gone=True) if lost else node(0)
+    fleet = FleetSnapshot(
+        {n.node_id: n for n in (home, node(1))},
+        {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
+        {key: Assignment(key, "acme", "node-0", 5, moving_to=None if lost else "")},
+        {key: SessionObserved(key, "acme", "node-0", "i1", 5, how, 0.0, "why")},
+    )
+    (step,) = reconcile.plan(fleet, {}, {}, 0.0, RULES).steps
+    moved = moves.next_assignment(fleet, step, NEEDS)
+    assert (moved.node_id, moved.ended, moved.ended_reason) == ("node-1", how, "why")
+    there = msgspec.structs.replace(fleet, assignments={key: moved}, observed={})
+    assert reconcile.plan(there, {}, {}, 0.0, RULES).steps == ()
