@@ -178,12 +178,12 @@ def _away(
     if record.desired is DesiredState.DELETED:
         return _NOTHING
     seen = fleet.current(record.session_id)
+    deadline_at = node.intent.drain_deadline_at if node.intent and node.draining else None
+    overdue = deadline_at is not None and fleet.wall_now >= deadline_at
     if assignment.moving_to not in (None, node.node_id):
-        reason, overdue = assignment.reason or MOVE, False
+        reason = assignment.reason or MOVE
     elif node.draining:
-        deadline_at = node.intent.drain_deadline_at if node.intent else None
         reason = DRAIN
-        overdue = deadline_at is not None and fleet.wall_now >= deadline_at
     elif record.desired is DesiredState.RUNNING and seen is not None:
         return _after_failure(fleet, assignment, node, seen, rules)
     else:

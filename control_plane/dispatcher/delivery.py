@@ -148,20 +148,20 @@ class Delivery:
         return answer
 
     async def _unless_moved(self, assignment: Assignment, asking: Awaitable[T]) -> T:
-        """The node's answer, waited for only as long as the session is the node's: a lane must not
-        stand still because a lost node took a message with it.
+        """The answer, waited for only as long as the session is this very process's: a lane must
+        not stand still because a node that was lost, or began anew, took a message with it.
 
         Raises `node_unreachable` then: nobody knows, and the next attempt looks the message up.
         """
         loop = asyncio.get_running_loop()
+        place = self._place_of(assignment.session_id)
         try:
             async with asyncio.timeout(None) as patience:
 
                 def look(session_id: str | None) -> None:
                     if session_id not in (None, assignment.session_id) or patience.expired():
                         return
-                    now = self._state.assignment(assignment.session_id)
-                    if now is None or now.epoch != assignment.epoch:
+                    if self._place_of(assignment.session_id) != place:
                         patience.reschedule(loop.time())
 
                 undo = self._state.on_change(look)
@@ -171,8 +171,16 @@ class Delivery:
                     undo()
         except TimeoutError:
             raise BlazzError(
-                ErrorCode.NODE_UNREACHABLE, "the session was placed elsewhere meanwhile"
+                ErrorCode.NODE_UNREACHABLE, "the session was placed anew meanwhile"
             ) from None
+
+    def _place_of(self, session_id: str) -> tuple[int, str] | None:
+        """A session's epoch and its node's incarnation; None without a place."""
+        assignment = self._state.assignment(session_id)
+        if assignment is None or assignment.node_id is None:
+            return None
+        node = self._state.node(assignment.node_id, time.monotonic())
+        return assignment.epoch, node.record.incarnation if node is not None else ""
 
     async def _after_error(self, head: Head, error: BlazzError, age_s: float) -> Head | Done:
         if error.code is ErrorCode.STALE_EPOCH:

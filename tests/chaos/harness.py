@@ -176,6 +176,7 @@ class World:
         """Every invariant; answers what became of the traffic."""
         outcome = await truth.settle(self.stage, load)
         self.say(f"traffic: {msgspec.to_builtins(outcome)}")
+        assert outcome.inbound_missing == 0, f"{outcome.inbound_missing} inbound messages lost"
         events = await truth.read_events(self.stage)
         asked = truth.codes_after_link(events)
         assert not asked, truth.course(events, self.linked[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.chaos import faults
+from tests.chaos import faults, truth
 from tests.chaos.harness import FAILOVER_S, NODE, OTHER, moved_from, newer_than, open_world
 from tests.waiting import eventually
 
@@ -27,7 +27,6 @@ async def test_sessions_of_a_killed_node_come_online_on_the_other() -> None:
             await eventually(lambda: not faults.alive(tree), what="its processes are gone")
         outcome = await world.check(load)
         assert outcome.states.keys() == {"sent"}
-        assert outcome.inbound_missing == 0
 
 
 async def test_a_killed_node_that_is_back_at_once_shares_no_session_with_another() -> None:
@@ -93,13 +92,14 @@ async def test_a_frozen_node_does_not_win_its_sessions_back() -> None:
                 after = await world.views()
             await world.node_alive(NODE)
             await eventually(world.one_browser_each, timeout_s=FAILOVER_S)
-            now = await world.online(hit, lambda v: v.node_id == OTHER, within_s=FAILOVER_S)
-            assert now is not None
+            await world.online(hit, lambda v: v.node_id == OTHER, within_s=FAILOVER_S)
             views = await world.views()
             assert {sid: v.epoch for sid, v in views.items()} == {
                 sid: v.epoch for sid, v in after.items()
             }
         await world.check(load)
+        # Once each: which also shows that the switch does notice.
+        assert await truth.holds(world.stage) == len(hit)
 
 
 async def test_a_slow_bus_is_no_lost_node() -> None:

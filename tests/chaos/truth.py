@@ -31,6 +31,8 @@ from tests.chaos.load import Accepted, Load
 from tests.waiting import eventually
 
 SETTLE_S = 40.0
+INBOUND_LATE_MAX_S = 40.0
+"""An event that a killed control plane had taken is given to another one after 30 s."""
 MESSAGES_SHOWN_MAX = 5
 
 
@@ -152,7 +154,7 @@ async def _missing(api: Api, load: Load) -> int:
         return not missing
 
     try:
-        await eventually(all_there, timeout_s=5.0)
+        await eventually(all_there, timeout_s=INBOUND_LATE_MAX_S)
     except AssertionError:
         return len(missing)
     return 0

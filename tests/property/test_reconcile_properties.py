@@ -262,6 +262,24 @@ def test_a_session_that_finds_no_other_place_is_started_where_it_is(wish: str) -
     assert reconcile.still_wanted(fleet, plan.steps[0], RULES)
 
 
+@pytest.mark.parametrize("moving_to", [None, "", "node-0", "node-7"])
+def test_a_drain_that_is_overdue_empties_its_node_whatever_else_was_wished(
+    moving_to: str | None,
+) -> None:
+    key = session_id(1)
+    home = node(0, intent=NodeIntent("node-0", draining=True, drain_deadline_at=99.0))
+    fleet = FleetSnapshot(
+        {home.node_id: home},
+        {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
+        {key: Assignment(key, "acme", home.node_id, 5, moving_to=moving_to)},
+        {},
+        wall_now=100.0,
+    )
+    (step,) = reconcile.plan(fleet, {}, {}, 0.0, RULES).steps
+    assert step.act is StepKind.MOVE_OUT
+    assert (step.to, bool(step.lacking)) == (None, True)
+
+
 @given(st.integers(1, 4), st.floats(0, 500))
 def test_a_session_that_fails_everywhere_stays_put_in_the_end(tried: int, waited_s: float) -> None:
     key = session_id(1)
@@ -361,3 +379,22 @@ def test_evening_out_ends_and_never_makes_it_worse(shape: list[tuple[int, int]])
         share[move.from_node] -= 1 / known[move.from_node].sessions_max
         share[move.to_node] += 1 / known[move.to_node].sessions_max
         assert max(share[move.from_node], share[move.to_node]) < before
+
+
+@given(st.sampled_from(ENDED), st.booleans())
+def test_how_a_session_ended_goes_along_and_only_people_bring_it_back(
+    how: SessionState, lost: bool
+) -> None:
+    key = session_id(1)
+    home = node(0, state=NodeState.LOST, gone=True) if lost else node(0)
+    fleet = FleetSnapshot(
+        {n.node_id: n for n in (home, node(1))},
+        {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
+        {key: Assignment(key, "acme", "node-0", 5, moving_to=None if lost else "")},
+        {key: SessionObserved(key, "acme", "node-0", "i1", 5, how, 0.0, "why")},
+    )
+    (step,) = reconcile.plan(fleet, {}, {}, 0.0, RULES).steps
+    moved = moves.next_assignment(fleet, step, NEEDS)
+    assert (moved.node_id, moved.ended, moved.ended_reason) == ("node-1", how, "why")
+    there = msgspec.structs.replace(fleet, assignments={key: moved}, observed={})
+    assert reconcile.plan(there, {}, {}, 0.0, RULES).steps == ()
