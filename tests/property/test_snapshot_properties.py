@@ -63,7 +63,7 @@ class Profile:
                     os.truncate(target, len(data) % (target.stat().st_size + 1))
                 case "delete":
                     target.unlink(missing_ok=True)
-                case "rename" if target.is_file() and other != path:
+                case "rename" if target.is_file() and not Path(other).is_relative_to(path):
                     goal = self.root / other
                     self._clear(goal)
                     target.rename(goal)
