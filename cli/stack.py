@@ -133,7 +133,7 @@ async def open_stack(
             port = children[CONTROL_PLANE].child.facts["port"]
             if plan.port == 0:
                 # Should it have to be started again, people must find it where it was.
-                _control_plane_spec(msgspec.structs.replace(plan, port=port), nats, key_file)
+                _control_plane_spec(msgspec.structs.replace(plan, port=port), nats, key_file, 1)
             info = StackInfo(
                 api_url=f"http://{_reachable(plan.host)}:{port}",
                 api_key_file=str(key_file),
