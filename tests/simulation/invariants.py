@@ -51,7 +51,8 @@ T = TypeVar("T")
 
 KILL_ALLOWANCE_S: Final = 0.75
 """From the deadline (or the end of a stall) until every browser of the node must be dead."""
-STARTS_A_SECOND_MAX: Final = 8
+STARTS_A_SECOND_MAX: Final = 3
+"""For each place of the node: the first repeats of a refused start come quickly."""
 STARTS_IN_TEN_SECONDS_MAX: Final = 8
 _STREAM: Final = bucket_stream(FLEET)
 _SUBJECT: Final = bucket_subject(FLEET, "")
@@ -164,7 +165,8 @@ class Invariants:
         session_id = body.get("session_id", "")
         self.world.note("bus", f"{parts[4]} {session_id[-4:]}@{body.get('epoch')} to {parts[2]}")
         if parts[4] == "start":
-            self._count_start(f"node {parts[2]}", 1.0, STARTS_A_SECOND_MAX)
+            places = self.world.nodes[parts[2]].settings.sessions_max
+            self._count_start(f"node {parts[2]}", 1.0, STARTS_A_SECOND_MAX * places)
             self._count_start(f"session {session_id[-4:]}", 10.0, STARTS_IN_TEN_SECONDS_MAX)
 
     def _count_start(self, what: str, within_s: float, most: int) -> None:

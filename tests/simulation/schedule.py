@@ -10,9 +10,12 @@ from typing import Final
 
 import msgspec
 
+from schemas.states import EngineKind
+
 FAULTS_BEGIN_S: Final = 12.0
 FAULTS_LAST_S: Final = (10.0, 35.0)
 VAULT_SHARE: Final = 0.4
+CLUSTER_SHARE: Final = 0.1
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -48,6 +51,9 @@ class Schedule(msgspec.Struct, frozen=True):
     heal_s: float
     vault: bool = False
     """Whether devices live in profiles on disk and are kept in the vault."""
+    engine: EngineKind = EngineKind.LOOPBACK
+    """Whose staggers apply; the browser is simulated either way."""
+    timing: str = "fast"
 
 
 NODE_FAULTS: Final = {
@@ -127,6 +133,8 @@ def draw(seed: int) -> Schedule:
         actions=tuple(actions),
         heal_s=round(FAULTS_BEGIN_S + lasts_s + 1.0, 3),
         vault=chance.random() < VAULT_SHARE,
+        engine=chance.choice((EngineKind.LOOPBACK, EngineKind.CHROMIUM)),
+        timing="cluster" if chance.random() < CLUSTER_SHARE else "fast",
     )
 
 

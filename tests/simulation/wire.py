@@ -196,7 +196,8 @@ class Connection:
                 self.to_client(act, *args)
 
     def _resend_s(self) -> float:
-        return self.network.chance.uniform(0.0, 1.5)
+        # What a closed socket left behind is sent ever more seldom.
+        return self.network.chance.uniform(0.0, 1.5 if self.client_open else 8.0)
 
     def client_closed(self) -> None:
         """The client's side has closed; the server learns it behind what was sent before."""

@@ -32,6 +32,7 @@ from schemas.errors import BlazzError
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET
 from schemas.states import EngineKind
+from schemas.timing import PROFILES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus, BusSettings
 from schemas.transport.kv import Bucket
@@ -142,7 +143,8 @@ class NodeService(Service):
             node_id=name,
             data_dir=world.folder / name,
             sessions_max=sessions_max,
-            engines=(EngineKind.LOOPBACK,),
+            engines=(world.engine,),
+            timing=world.timing,
             memory_period_s=30.0,
             session=SessionTimings(probe_period_s=10.0),
             **place,  # type: ignore[arg-type]
@@ -156,7 +158,7 @@ class NodeService(Service):
         def make(spec: EngineSpec) -> Engine:
             return SimEngine(self.world.switch, spec)
 
-        engines = EngineRegistry({EngineKind.LOOPBACK: make}, chromium_sandbox=True)
+        engines = EngineRegistry({self.world.engine: make}, chromium_sandbox=True)
         data = DataDir(self.settings.data_dir)
         self.stop_wanted = stop = asyncio.Event()
         async with Bus.connect(self.settings.bus_settings()) as bus:
@@ -180,7 +182,7 @@ class ControlPlaneService(Service):
 
     def __init__(self, world: "World", name: str) -> None:
         super().__init__(world, name)
-        self.settings = ControlPlaneSettings(replica=name, default_engine=EngineKind.LOOPBACK)
+        self.settings = ControlPlaneSettings(replica=name, default_engine=world.engine)
         self.sessions: FleetSessions | None = None
         self.state: FleetState | None = None
         self.placements: PlacementWriter | None = None
@@ -188,10 +190,11 @@ class ControlPlaneService(Service):
 
     async def main(self, process: Process) -> None:
         """As `control_plane.services.open_services`, with what concerns the fleet."""
-        settings = self.settings
+        profile = PROFILES[self.world.timing]
+        bus_settings = BusSettings(servers=(_SERVER,), name=self.name, profile=profile)
         try:
-            async with Bus.connect(BusSettings(servers=(_SERVER,), name=self.name)) as bus:
-                await self._serve(bus, settings, process)
+            async with Bus.connect(bus_settings) as bus:
+                await self._serve(bus, self.settings, process)
         finally:
             self.sessions = None
 
@@ -248,6 +251,8 @@ class World:
         self.nodes: dict[str, NodeService] = {}
         self.control_planes: dict[str, ControlPlaneService] = {}
         self.dead: list[Process] = []
+        self.engine = EngineKind.LOOPBACK
+        self.timing = "fast"
         self.trace: list[tuple[float, str, str]] = []
         self.breaches: list[str] = []
 
