@@ -39,7 +39,7 @@ bench *args: _run
 # ---- check -----------------------------------------------------------------------------------
 
 # Everything that must hold before a change lands: lint, then every test, in parallel.
-test *args: _dev _run
+test *args: _dev _run _mongo
     #!/bin/sh
     # Tests run even when lint fails, so that one run tells everything; either fails the recipe.
     set -u
@@ -67,12 +67,16 @@ unit *args: _dev
     @pytest --ignore=tests/integration --ignore=tests/e2e -m "not browser and not nats" "$@"
 
 # Tests on a real nats-server, without a browser.
-integration *args: _dev
+integration *args: _dev _mongo
     @pytest -m "nats and not browser" {{ parallel }} "$@"
 
 # Tests in a real Chromium.
 e2e *args: _dev _run
     @pytest -m browser {{ parallel }} "$@"
+
+# The fleet in virtual time: `sim count=10000` plays many seeds, `sim seed=42` tells one's story.
+sim *args: _dev
+    @python -m tests.simulation.run "$@"
 
 # ---- maintain --------------------------------------------------------------------------------
 
@@ -96,6 +100,7 @@ lock *args: _base
     compile requirements.in -o requirements.lock "$@"
     compile requirements-dev.in -c requirements.lock -o requirements-dev.lock
     compile requirements-npm.in -o requirements-npm.lock
+    compile requirements-mongo.in -o requirements-mongo.lock
 
 # Build the wheel into dist/, with the wa-js bundle in it.
 wheel: _base
@@ -116,3 +121,18 @@ _dev:
 
 _run:
     @./justw --provide wa-js chromium
+
+# A MongoDB wire server for the store tests: GPL, so apart from .venv and never shipped. Nothing to
+# do where BLAZZ_TEST_MONGO_URI names a real one.
+_mongo: _base
+    #!/bin/sh
+    set -eu
+    [ -z "${BLAZZ_TEST_MONGO_URI-}" ] || exit 0
+    stamp=.venv-mongo/.stamp
+    wanted="$(python -V) $(cksum requirements-mongo.lock)"
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
+    rm -rf .venv-mongo
+    python -m venv .venv-mongo >&2
+    .venv-mongo/bin/python -m pip install -qq --disable-pip-version-check --no-input \
+        --require-hashes -r requirements-mongo.lock >&2
+    printf '%s' "$wanted" >"$stamp"

@@ -118,7 +118,10 @@ async def _perform(options: DemoOptions, story: Story) -> None:
             async def restart(node_id: str) -> None:
                 await stack.node(node_id).restart()
 
-            await walk(story, Scene(api, book, owner, friend, restart))
+            async def kill(node_id: str) -> None:
+                await stack.node(node_id).take_down()
+
+            await walk(story, Scene(api, book, owner, friend, restart, kill))
 
 
 async def _say_respawn(name: str) -> None:

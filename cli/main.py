@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from cyclopts import App, Group, Parameter
 
 from cli.exit_codes import Exit, exit_code
+from cli.operate_commands import add_node_commands, add_session_commands
 from schemas.errors import BlazzError
 
 DEMO_PORT: Final = 8080
@@ -24,6 +25,7 @@ DEMO_PHONE_PORT: Final = 8090
 _run = Group("Run", sort_key=0)
 _parts = Group("Parts of a fleet", sort_key=1)
 _look = Group("Look", sort_key=2)
+_operate = Group("Operate", sort_key=3)
 
 app = App(
     name="blazz",
@@ -36,8 +38,24 @@ bench = App(
     help="Measure this very machine; the last line is one JSON object.",
 )
 app.command(bench)
+_node = App(
+    name="node",
+    group=_parts,
+    help="Run a node (it holds sessions and does what the control plane asks), or operate those of "
+    "a fleet.",
+)
+app.command(_node)
+key = App(name="key", group=_operate, help="The vault's master keys.")
+app.command(key)
+session = App(name="session", group=_operate, help="Sessions: places and snapshots.")
+app.command(session)
 
 Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], help="Log more.")]
+FleetConfig = Annotated[
+    Path | None, Parameter(help="A control plane's TOML file; it runs on that machine.")
+]
+FleetDir = Annotated[Path | None, Parameter(help="Instead: the data directory of `blazz up`.")]
+JsonOut = Annotated[bool, Parameter(help="Print one JSON object.", negative="")]
 ReadyFile = Annotated[Path | None, Parameter(help="Write one JSON object there when ready.")]
 
 
@@ -92,7 +110,7 @@ def demo(
     )
 
 
-@app.command(group=_parts)
+@_node.default
 def node(
     *,
     config: Annotated[
@@ -146,6 +164,70 @@ def doctor(
     _exit(_guarded(lambda: run_doctor(format)))
 
 
+@key.command
+def rotate(
+    *,
+    config: FleetConfig = None,
+    data_dir: FleetDir = None,
+    retire: Annotated[
+        bool, Parameter(help="Make none; remove older keys that nothing uses.", negative="")
+    ] = False,
+    json: JsonOut = False,
+) -> None:
+    """Make a new master key and wrap every session's data key by it; sessions notice nothing.
+
+    Broken off, it goes on where it was. Snapshots themselves are not written anew.
+    """
+    from cli.vault_commands import ControlPlaneChoice, run_key_rotate
+
+    _pretty_logs(verbose=False)
+    choice = ControlPlaneChoice(config, data_dir)
+    _finish(lambda stop: run_key_rotate(choice, retire=retire, as_json=json, stop=stop))
+
+
+@session.command
+def snapshots(
+    session_id: str,
+    *,
+    config: FleetConfig = None,
+    data_dir: FleetDir = None,
+    json: JsonOut = False,
+) -> None:
+    """List a session's snapshots, newest first."""
+    from cli.vault_commands import ControlPlaneChoice, run_session_snapshots
+
+    _pretty_logs(verbose=False)
+    choice = ControlPlaneChoice(config, data_dir)
+    _finish(lambda stop: run_session_snapshots(choice, session_id, as_json=json, stop=stop))
+
+
+@session.command
+def drill(
+    session_id: str,
+    *,
+    generation: Annotated[int | None, Parameter(help="Which; by default the newest.")] = None,
+    config: FleetConfig = None,
+    data_dir: FleetDir = None,
+    json: JsonOut = False,
+) -> None:
+    """Prove that a snapshot can be restored, without touching the session.
+
+    It is fetched, verified, opened and unpacked into a scratch directory, and opened there in a
+    scratch browser with no network at all: databases, keys and localStorage must be there and
+    work. It does not connect to WhatsApp, for that would be a second browser on the device: that
+    WhatsApp still accepts the device is what a failover shows, not a drill.
+    """
+    from cli.vault_commands import ControlPlaneChoice, run_session_drill
+
+    _pretty_logs(verbose=False)
+    choice = ControlPlaneChoice(config, data_dir)
+    _finish(
+        lambda stop: run_session_drill(
+            choice, session_id, generation=generation, as_json=json, stop=stop
+        )
+    )
+
+
 @bench.command
 def first(
     *,
@@ -175,6 +257,47 @@ def rounds(
 
     _pretty_logs(verbose=False)
     _finish(lambda stop: run_rounds(RoundsOptions(json, rounds, engine), stop))
+
+
+@bench.command
+def failover(
+    *,
+    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
+    engine: Annotated[
+        Literal["chromium", "loopback"] | None, Parameter(help="Only this one; by default both.")
+    ] = None,
+    sessions: Annotated[
+        int | None, Parameter(help="On the node; by default 30 loopback, 6 Chromium.")
+    ] = None,
+) -> None:
+    """A node is drained, and one is killed: when are its sessions online elsewhere?"""
+    from bench.failover import FailoverOptions, run_failover
+
+    _pretty_logs(verbose=False)
+    _finish(lambda stop: run_failover(FailoverOptions(json, engine, sessions), stop))
+
+
+@bench.command
+def snapshot(
+    *,
+    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
+    captures: Annotated[int, Parameter(help="How many of each kind.")] = 6,
+    period_s: Annotated[float, Parameter(help="Seconds between two captures.")] = 10.0,
+) -> None:
+    """Bytes and CPU of a session's snapshots, against zipping its storage whole each time."""
+    from bench.snapshot import SnapshotOptions, run_snapshot
+
+    _pretty_logs(verbose=False)
+    _finish(lambda stop: run_snapshot(SnapshotOptions(json, captures, period_s), stop))
+
+
+def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoReturn:
+    _pretty_logs(verbose=False)
+    _finish(run)
+
+
+add_node_commands(_node, _operating)
+add_session_commands(session, _operating)
 
 
 def main() -> NoReturn:

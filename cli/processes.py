@@ -166,6 +166,7 @@ class Supervised:
         self.restarts = 0
         self._child: Child | None = None
         self._lock = asyncio.Lock()
+        self._wanted = asyncio.Event()
         self._stopping = False
 
     @property
@@ -176,17 +177,25 @@ class Supervised:
         return self._child
 
     async def start(self) -> dict[str, Any]:
-        """Start it and wait until it is ready."""
+        """Start it (again) and wait until it is ready."""
         async with self._lock:
-            self._child = await spawn(self.spec)
-            return await self._child.wait_ready()
+            return await self._start()
 
     async def restart(self) -> dict[str, Any]:
         """Stop it cleanly and start it again; answers what the new one says."""
         async with self._lock:
             await self.child.stop()
-            self._child = await spawn(self.spec)
-            return await self._child.wait_ready()
+            return await self._start()
+
+    async def take_down(self) -> None:
+        """SIGKILL it, as when its machine dies, and leave it dead until `start`."""
+        self._wanted.clear()
+        await self.child.kill()
+
+    async def _start(self) -> dict[str, Any]:
+        self._child = await spawn(self.spec)
+        self._wanted.set()
+        return await self._child.wait_ready()
 
     async def stop(self) -> None:
         """Stop it for good."""
@@ -202,6 +211,7 @@ class Supervised:
             child = self.child
             began = time.monotonic()
             code = await child.process.wait()
+            await self._wanted.wait()
             async with self._lock:
                 if self._stopping:
                     return
@@ -214,6 +224,8 @@ class Supervised:
                 )
                 log.error("process.ended", name=self.spec.name, exit_code=code, delay_s=delay_s)
                 await asyncio.sleep(delay_s)
+                if not self._wanted.is_set():
+                    continue
                 self.restarts += 1
                 self._child = await spawn(self.spec)
             await on_respawn(self.spec.name)

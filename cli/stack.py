@@ -4,11 +4,12 @@ Owns what runs, in which order, with whose identity and where its files are. `up
 only in what they ask for. Never touches a session.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,14 +18,24 @@ from cli.embedded.server import EmbeddedNats, EmbeddedSettings
 from cli.parts import BusAccess, ControlPlaneFile, Listen
 from cli.processes import ChildSpec, Supervised, blazz_argv, supervise
 from control_plane.config import ControlPlaneSettings
+from control_plane.vault.master_keys import ensure_key_file
+from control_plane.vault.settings import StoreKind, VaultSettings
 from schemas.states import EngineKind
 from swarm_node.config import BusAccess as NodeBusAccess
 from swarm_node.config import NodeSettings
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
+from swarm_node.vault.settings import VaultSettings as NodeVaultSettings
 
 CONTROL_PLANE: Final = "control-plane"
 INFO_FILE: Final = "stack.json"
+_START_PACE: Final[Mapping[EngineKind, Mapping[str, Any]]] = {
+    EngineKind.CHROMIUM: {},
+    # Without a browser a start costs next to nothing.
+    EngineKind.LOOPBACK: {"start_spacing_s": 0.0, "starts_at_once_max": 8},
+}
+MASTER_KEY_FILE: Final = "master-key"
+"""Without it no snapshot can be opened: it belongs into a backup, but not beside the store's."""
 
 
 class NodePlan(msgspec.Struct, frozen=True):
@@ -33,6 +44,11 @@ class NodePlan(msgspec.Struct, frozen=True):
     node_id: str
     region: str = "local"
     sessions_max: int = 30
+    launcher: tuple[str, ...] = ()
+    """Words before the node's own command: a program that prepares its surroundings and then
+    becomes it, such as `unshare --mount …`."""
+    data_dir: Path | None = None
+    """Where its files are; by default below the plan's directory."""
 
 
 class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +56,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     data_dir: Path
     nodes: tuple[NodePlan, ...]
+    control_planes: int = 1
+    """How many replicas; the first listens on `port`, the others where there is room."""
     host: str = "127.0.0.1"
     port: int = 8080
     engine: EngineKind = EngineKind.CHROMIUM
@@ -47,6 +65,12 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     loopback: LoopbackSettings = LoopbackSettings()
     temp_dir: Path | None = None
     """Where the children's temporary files go; by default where the system puts them."""
+    mongo_uri_file: Path | None = None
+    """Keep snapshots in MongoDB; None: on the bus itself."""
+    node_vault: NodeVaultSettings = NodeVaultSettings()
+    """How often the nodes capture their sessions' state."""
+    node_bus: Callable[[str, str], str] | None = None
+    """From a node's id and the bus's address to the address that the node is given instead."""
 
 
 class StackInfo(msgspec.Struct, frozen=True):
@@ -62,9 +86,12 @@ class StackInfo(msgspec.Struct, frozen=True):
 class Stack:
     """A running stack."""
 
-    def __init__(self, info: StackInfo, children: Mapping[str, Supervised]) -> None:
+    def __init__(
+        self, info: StackInfo, children: Mapping[str, Supervised], nats: EmbeddedNats
+    ) -> None:
         self.info = info
         self.children = children
+        self.nats = nats
 
     @property
     def api_url(self) -> str:
@@ -91,17 +118,22 @@ async def open_stack(
     """
     plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     key_file = plan.data_dir / "api-key"
+    await asyncio.to_thread(ensure_key_file, plan.data_dir / MASTER_KEY_FILE)
     async with EmbeddedNats(plan.data_dir / "nats", EmbeddedSettings()) as nats:
-        specs = [_control_plane_spec(plan, nats, key_file)]
+        specs = [
+            _control_plane_spec(plan, nats, key_file, number)
+            for number in range(1, plan.control_planes + 1)
+        ]
         for node in plan.nodes:
             identity = await nats.add_node(node.node_id)
-            specs.append(_node_spec(plan, node, nats.url, identity.seed_file))
+            url = nats.url if plan.node_bus is None else plan.node_bus(node.node_id, nats.url)
+            specs.append(_node_spec(plan, node, url, identity.seed_file))
         respawned = {} if on_respawn is None else {"on_respawn": on_respawn}
         async with supervise(specs, **respawned) as children:
             port = children[CONTROL_PLANE].child.facts["port"]
             if plan.port == 0:
                 # Should it have to be started again, people must find it where it was.
-                _control_plane_spec(msgspec.structs.replace(plan, port=port), nats, key_file)
+                _control_plane_spec(msgspec.structs.replace(plan, port=port), nats, key_file, 1)
             info = StackInfo(
                 api_url=f"http://{_reachable(plan.host)}:{port}",
                 api_key_file=str(key_file),
@@ -110,7 +142,7 @@ async def open_stack(
                 viewer_seed_file=nats.viewer.seed_file,
             )
             settings_file.write(plan.data_dir / INFO_FILE, info)
-            yield Stack(info, children)
+            yield Stack(info, children, nats)
 
 
 def read_info(data_dir: Path) -> StackInfo | None:
@@ -121,39 +153,63 @@ def read_info(data_dir: Path) -> StackInfo | None:
     return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), StackInfo)
 
 
-def _control_plane_spec(plan: StackPlan, nats: EmbeddedNats, key_file: Path) -> ChildSpec:
+def control_plane_name(number: int) -> str:
+    """The name of a control plane's process, from 1."""
+    return CONTROL_PLANE if number == 1 else f"{CONTROL_PLANE}-{number}"
+
+
+def _control_plane_spec(
+    plan: StackPlan, nats: EmbeddedNats, key_file: Path, number: int
+) -> ChildSpec:
     settings = ControlPlaneFile(
         bus=BusAccess(
             servers=(nats.url,),
             identity=nats.control_plane.name,
             nkey_seed_file=nats.control_plane.seed_file,
         ),
-        http=Listen(host=plan.host, port=plan.port),
-        services=ControlPlaneSettings(default_engine=plan.engine),
+        http=Listen(host=plan.host, port=plan.port if number == 1 else 0),
+        services=ControlPlaneSettings(
+            replica=f"{CONTROL_PLANE}-{number}",
+            default_engine=plan.engine,
+            vault=VaultSettings(
+                store=StoreKind.JETSTREAM if plan.mongo_uri_file is None else StoreKind.MONGO,
+                master_key_file=plan.data_dir / MASTER_KEY_FILE,
+                mongo_uri_file=plan.mongo_uri_file,
+            ),
+        ),
         bootstrap_key_file=key_file,
     )
-    return _spec(plan, CONTROL_PLANE, "control-plane", settings)
+    return _spec(plan, control_plane_name(number), "control-plane", settings)
 
 
 def _node_spec(plan: StackPlan, node: NodePlan, nats_url: str, seed_file: str) -> ChildSpec:
     settings = NodeSettings(
         node_id=node.node_id,
         region=node.region,
-        data_dir=plan.data_dir / "nodes" / node.node_id,
+        data_dir=node.data_dir or plan.data_dir / "nodes" / node.node_id,
         sessions_max=node.sessions_max,
         engines=(plan.engine,),
         bus=NodeBusAccess(servers=(nats_url,), nkey_seed_file=seed_file),
+        vault=plan.node_vault,
+        **_START_PACE[plan.engine],
         chromium=plan.chromium,
         loopback=plan.loopback,
     )
-    return _spec(plan, node.node_id, "node", settings)
+    return _spec(plan, node.node_id, "node", settings, node.launcher)
 
 
-def _spec(plan: StackPlan, name: str, command: str, settings: msgspec.Struct) -> ChildSpec:
+def _spec(
+    plan: StackPlan,
+    name: str,
+    command: str,
+    settings: msgspec.Struct,
+    launcher: tuple[str, ...] = (),
+) -> ChildSpec:
     run_dir = plan.data_dir / "run"
     config = settings_file.write(run_dir / f"{name}.json", settings)
     env = {} if plan.temp_dir is None else {"TMPDIR": str(plan.temp_dir)}
-    return ChildSpec(name, blazz_argv(command, "--config", str(config)), run_dir, env)
+    argv = (*launcher, *blazz_argv(command, "--config", str(config)))
+    return ChildSpec(name, argv, run_dir, env)
 
 
 def _reachable(host: str) -> str:

@@ -1,7 +1,8 @@
-"""The whole story of one customer, walked by itself: link, send, receive, restart, log out.
+"""The whole story of one customer, walked by itself: link, send, receive, lose a machine, log out.
 
-Owns the order of the steps and what each must see. It acts only as people do: through the HTTP
-API, the phone, and by restarting a node's process; what WhatsApp got is read from the switch's log.
+Owns the order of the steps and what each must see. It acts only as people and machines do: through
+the HTTP API, the phone, and by restarting or killing a node's process; what WhatsApp got is read
+from the switch's log.
 """
 
 import base64
@@ -25,6 +26,7 @@ FRIEND: Final = "15550000002"
 LINK_LIMIT_S: Final = 45.0
 SEND_LIMIT_S: Final = 30.0
 START_LIMIT_S: Final = 90.0
+FAILOVER_LIMIT_S: Final = 60.0
 
 _PNG: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -40,6 +42,8 @@ class Scene(msgspec.Struct, frozen=True):
     friend: Phone
     restart_node: Callable[[str], Awaitable[None]]
     """Restarts a node's process, by node id."""
+    kill_node: Callable[[str], Awaitable[None]]
+    """Kills a node's process outright, and leaves it dead."""
 
 
 async def walk(story: Story, scene: Scene) -> None:
@@ -107,8 +111,25 @@ async def walk(story: Story, scene: Scene) -> None:
         )
         _expect_sent(again)
 
+    async with story.step("kill", "Kill its node (kill -9)", limit_s=SEND_LIMIT_S) as note:
+        lost = await api.session(sid)
+        expect(lost.node_id is not None, "no node runs it")
+        await scene.kill_node(lost.node_id or "")
+        note(f"{lost.node_id} stays dead")
+
+    title = "Online on the other node, no new QR"
+    async with story.step("failover", title, limit_s=FAILOVER_LIMIT_S) as note:
+        moved = await until(lambda: _online_elsewhere(api, sid, lost))
+        note(f"on {moved.node_id}, epoch {lost.epoch} → {moved.epoch}")
+
+    async with story.step("send_from_there", "Send from there", limit_s=SEND_LIMIT_S):
+        from_there = await api.send(
+            sid, NewMessage(to=f"+{FRIEND}", text="Elsewhere now"), wait_s=SEND_LIMIT_S
+        )
+        _expect_sent(from_there)
+
     async with story.step("ledger", "Nothing lost, nothing twice", limit_s=SEND_LIMIT_S) as note:
-        await _check_log(scene, [text, image, again])
+        await _check_log(scene, [text, image, again, from_there])
         note("by the switch's own log; no device held twice")
 
     async with story.step("logout", "Log out", limit_s=LINK_LIMIT_S):
@@ -156,6 +177,15 @@ async def _online_since(api: Api, sid: str, before: SessionView) -> SessionView 
     expect(not view.state.needs_link, f"it is {view.state}: the link was lost")
     newer = (view.state_since or 0) > (before.state_since or 0)
     return view if view.state is SessionState.ONLINE and newer else None
+
+
+async def _online_elsewhere(api: Api, sid: str, before: SessionView) -> SessionView | None:
+    view = await api.session(sid)
+    expect(not view.state.needs_link, f"it is {view.state}: the link was lost")
+    if view.state is not SessionState.ONLINE or view.node_id == before.node_id:
+        return None
+    expect((view.epoch or 0) > (before.epoch or 0), "its epoch did not rise")
+    return view
 
 
 async def _unlinked(owner: Phone) -> bool | None:

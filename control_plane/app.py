@@ -19,9 +19,10 @@ from control_plane.http import (
     docs_pages,
     openapi,
     routes_events,
+    routes_fleet,
+    routes_keys,
     routes_media,
     routes_messages,
-    routes_operator,
     routes_probes,
     routes_sessions,
 )
@@ -52,7 +53,8 @@ def create_app(services: Services, settings: HttpSettings) -> Litestar:
             *routes_messages.ROUTES,
             *routes_media.ROUTES,
             *routes_events.ROUTES,
-            *routes_operator.ROUTES,
+            *routes_fleet.ROUTES,
+            *routes_keys.ROUTES,
         ],
     )
     return Litestar(

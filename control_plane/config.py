@@ -10,7 +10,8 @@ import msgspec
 
 from control_plane.core.delivery import DeliveryRules
 from control_plane.core.liveness import LivenessRules
-from control_plane.core.reconcile import StaggerRules
+from control_plane.core.reconcile import PlanRules
+from control_plane.vault.settings import VaultSettings
 from schemas.states import EngineKind
 
 
@@ -20,6 +21,8 @@ class Role(StrEnum):
     API = "api"
     RECONCILER = "reconciler"
     DISPATCHER = "dispatcher"
+    VAULT = "vault"
+    """Takes and serves snapshots (any number of replicas); one of them prunes."""
 
 
 ALL_ROLES = frozenset(Role)
@@ -37,7 +40,7 @@ class ReconcilerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     backoff_max_s: float = 30.0
     settle_s: float = 3.0
     """After a command worked, its effect is given this long to be observed before a repeat."""
-    stagger: StaggerRules = StaggerRules()
+    rules: PlanRules = PlanRules()
 
 
 class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,12 +63,12 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     default_engine: EngineKind = EngineKind.CHROMIUM
     default_region: str | None = None
     """For phone numbers written without a country code, such as `ID`."""
-    # Nodes pulse every 2 s in the fast profile: two missed pulses raise doubt, five are a loss.
-    liveness: LivenessRules = LivenessRules(
-        suspect_after_s=5.0, lost_after_s=12.0, thaw_after_s=6.0
-    )
+    liveness: LivenessRules | None = None
+    """None: those of the bus's timing profile, which the nodes share."""
     reconciler: ReconcilerSettings = ReconcilerSettings()
     dispatcher: DispatcherSettings = DispatcherSettings()
+    vault: VaultSettings | None = None
+    """None: the fleet keeps no snapshots, and a session dies with its node's disk."""
     sync_timeout_s: float = 20.0
     auth_cache_s: float = 3.0
     """For so long a revoked key may still work."""

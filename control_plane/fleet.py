@@ -53,6 +53,14 @@ class OperatorFleet:
             metrics.NODES.labels(state=state).set(count)
         for node_id, node in nodes.items():
             metrics.NODE_CAPACITY.labels(node=node_id).set(node.sessions_max)
+        metrics.SESSIONS_UNPLACED.set(
+            sum(
+                1
+                for record in self._state.sessions(None)
+                if (held := self._state.assignment(record.session_id)) is not None
+                and held.unplaceable is not None
+            )
+        )
         views = (self._state.view(record, now) for record in self._state.sessions(None))
         shown = Counter((view.node_id or "", view.state) for view in views)
         for (node_id, session_state), count in shown.items():

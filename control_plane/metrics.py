@@ -49,6 +49,23 @@ BUILD: Final = Gauge("blazz_build_info", "Always 1", ("version",), registry=REGI
 STARTS_WAITING: Final = Gauge(
     "blazz_reconcile_starts_waiting", "Starts held back by the stagger", registry=REGISTRY
 )
+MOVES_WAITING: Final = Gauge(
+    "blazz_reconcile_moves_waiting",
+    "Sessions that are to leave a node and wait for room or for their turn",
+    registry=REGISTRY,
+)
+REASSIGNMENTS: Final = Counter(
+    "blazz_reassignments_total",
+    "Sessions given to another node, or to none, by reason",
+    ("reason",),
+    registry=REGISTRY,
+)
+SESSIONS_UNPLACED: Final = Gauge(
+    "blazz_sessions_unplaced", "Sessions that no node can take now", registry=REGISTRY
+)
+NODES_LOST: Final = Counter(
+    "blazz_nodes_lost_total", "Nodes given up by this replica's reconciler", registry=REGISTRY
+)
 LANES: Final = Gauge(
     "blazz_outbox_lanes",
     "Outbox lanes that are not empty, by what they do",

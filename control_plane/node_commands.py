@@ -35,22 +35,25 @@ class NodeCommands:
         spec = COMMANDS[name]
         if not self._bus.connected:
             raise NotReceived(ErrorCode.NATS_UNAVAILABLE, "the bus is away")
+        node_id = assignment.node_id
+        if node_id is None:
+            raise NotReceived(ErrorCode.NODE_UNREACHABLE, "no node can take the session now")
         try:
             reply: msgspec.Struct = await typed.request(
                 self._bus,
-                node_command(assignment.node_id, name),
+                node_command(node_id, name),
                 command,
                 spec.reply,
                 timeout_s=timeout_s or spec.timeout_s,
             )
         except NoResponders:
             raise NotReceived(
-                ErrorCode.NODE_UNREACHABLE, "the node is not connected", node_id=assignment.node_id
+                ErrorCode.NODE_UNREACHABLE, "the node is not connected", node_id=node_id
             ) from None
         except BlazzError as error:
             if error.code is ErrorCode.TIMEOUT:
                 raise BlazzError(
-                    ErrorCode.NODE_UNREACHABLE, "no answer in time", node_id=assignment.node_id
+                    ErrorCode.NODE_UNREACHABLE, "no answer in time", node_id=node_id
                 ) from error
             raise
         return reply

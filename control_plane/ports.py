@@ -11,12 +11,13 @@ from typing import Protocol
 
 import msgspec
 
-from schemas.api import NewSession, NodeView, Page, SessionView
+from schemas.api import NewSession, NodeDetail, NodeView, Page, RebalanceView, SessionView
 from schemas.commands import MediaChunk, PairingCodeAnswer, QrAnswer
 from schemas.events import Event
-from schemas.ids import ChatId, MediaId, MessageId, SessionId, TenantId
+from schemas.ids import ChatId, MediaId, MessageId, NodeId, SessionId, TenantId
 from schemas.messages import ChatMessage, Content, MediaRef
 from schemas.records import ApiKeyRecord, IdempotencyRecord, LinkTokenRecord
+from schemas.snapshots import SnapshotGeneration
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -198,6 +199,46 @@ class Fleet(Protocol):
         ...
 
 
+class Operations(Protocol):
+    """What operators ask of nodes and places: for scope `operator` alone. All of it is written
+    down and then done by the reconciler, whoever goes away meanwhile."""
+
+    async def node(self, node_id: NodeId) -> NodeDetail:
+        """A node, what is on it, and why that is still there. Raises `node_not_found`."""
+        ...
+
+    async def cordon(self, node_id: NodeId, reason: str | None) -> NodeView: ...
+    async def uncordon(self, node_id: NodeId) -> NodeView:
+        """Also ends a drain."""
+        ...
+
+    async def drain(
+        self, node_id: NodeId, *, deadline_s: float | None, reason: str | None
+    ) -> NodeDetail:
+        """Its sessions move away, and none comes."""
+        ...
+
+    async def move(self, session: SessionId, to: NodeId | None) -> SessionView:
+        """Any tenant's. Raises `session_not_found`, `node_not_found`, `no_node_available`."""
+        ...
+
+    async def rebalance(self, max_moves: int) -> RebalanceView:
+        """Have sessions move from the fuller nodes to the emptier ones."""
+        ...
+
+
+class SnapshotAdmission(Protocol):
+    """What a session's snapshots add to the command that starts it."""
+
+    async def admission(
+        self, tenant: TenantId, session: SessionId
+    ) -> tuple[bytes, tuple[SnapshotGeneration, ...]]:
+        """Its data key (made if it has none) and its generations, newest first; an empty key and
+        no generations where the fleet keeps no snapshots. Raises `master_key_missing`,
+        `nats_unavailable`, `timeout`."""
+        ...
+
+
 class Services(msgspec.Struct, frozen=True):
     """All of it, as the HTTP app is given it."""
 
@@ -208,3 +249,4 @@ class Services(msgspec.Struct, frozen=True):
     access: Access
     idempotency: Idempotency
     fleet: Fleet
+    operations: Operations

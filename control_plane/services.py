@@ -9,13 +9,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
 from control_plane.access.idempotency import BucketIdempotency
 from control_plane.access.keys import BucketAccess
 from control_plane.config import ControlPlaneSettings, Role
+from control_plane.core.liveness import LivenessRules
 from control_plane.dispatcher.delivery import Delivery
 from control_plane.dispatcher.shard import ShardDispatcher
 from control_plane.feed.stream_feed import StreamFeed
@@ -26,12 +27,18 @@ from control_plane.media.server import serve_media
 from control_plane.media.store import JetStreamMediaStore
 from control_plane.messages import LaneMessages
 from control_plane.node_commands import NodeCommands
-from control_plane.ports import Services
+from control_plane.operations import FleetOperations
+from control_plane.ports import Services, SnapshotAdmission
+from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
 from control_plane.sessions import FleetSessions
+from control_plane.state.commits import Commits
 from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_watch import keep_fed
 from control_plane.state.fleet_writer import FleetWriter
+from control_plane.state.placement_writer import PlacementWriter
+from control_plane.vault.admission import NoSnapshots
+from control_plane.vault.vault import open_vault, serve_vault
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET
 from schemas.subjects import OUTBOX_SHARDS
@@ -52,9 +59,11 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
     Raises `nats_unavailable` if the fleet's records cannot be read in time; a crash of a
     background task ends the block with its error.
     """
-    state = FleetState(settings.liveness, now=time.monotonic())
+    liveness = settings.liveness or LivenessRules.of(bus.settings.profile)
+    state = FleetState(liveness, now=time.monotonic())
     bucket = Bucket(bus, FLEET)
-    writer = FleetWriter(bucket, state)
+    commits = Commits(bucket, state)
+    writer, placements = FleetWriter(commits), PlacementWriter(commits)
     nodes = NodeCommands(bus)
     sessions = FleetSessions(
         bucket,
@@ -72,13 +81,17 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
     async with (
         keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
         serve_media(bus, state, media),
+        _snapshots(bus, state, settings, me) as admission,
         Background() as tasks,
     ):
         tasks.start(ledger.follow(), name="ledger follow")
         tasks.start(fold_events(bus, ledger), name="ledger fold")
         tasks.start(_keep_gauges(fleet), name="gauges")
         if Role.RECONCILER in settings.roles:
-            reconciler = Reconciler(bus, state, writer, nodes, settings.reconciler)
+            acts = Acts(
+                state, writer, placements, nodes, admission, settings.reconciler.rules.needs
+            )
+            reconciler = Reconciler(bus, state, acts, settings.reconciler)
             tasks.start(reconciler.run(me), name="reconciler")
         if Role.DISPATCHER in settings.roles:
             delivery = Delivery(bus, state, ledger, nodes, settings.dispatcher.rules)
@@ -100,7 +113,23 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             ),
             idempotency=BucketIdempotency(bus, in_flight_s=settings.idempotency_in_flight_s),
             fleet=fleet,
+            operations=FleetOperations(state, placements),
         )
+
+
+@asynccontextmanager
+async def _snapshots(
+    bus: Bus, state: FleetState, settings: ControlPlaneSettings, me: LeaseRecord
+) -> AsyncIterator[SnapshotAdmission]:
+    """Open the vault, serve it where the role says so, and give what the reconciler needs."""
+    if settings.vault is None:
+        yield NoSnapshots()
+        return
+    async with AsyncExitStack() as stack:
+        vault = await stack.enter_async_context(open_vault(bus, settings.vault))
+        if Role.VAULT in settings.roles:
+            await stack.enter_async_context(serve_vault(bus, state, vault, settings.vault, me))
+        yield vault.admission
 
 
 async def _keep_gauges(fleet: OperatorFleet) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 import uuid_utils
 
-from control_plane.core import paging, reconcile
+from control_plane.core import needs, paging
 from control_plane.node_commands import NodeCommands
 from control_plane.recipients import phone_digits
 from control_plane.state.fleet_state import FleetState
@@ -96,7 +96,7 @@ class FleetSessions:
 
         def start_anew(assignment: Assignment) -> bool:
             seen = self._state.observed(assignment.session_id, time.monotonic())
-            return reconcile.ended(seen)
+            return assignment.ended is not None or needs.ended(seen)
 
         record = await self._writer.change(
             tenant, session, DesiredState.RUNNING, new_epoch=start_anew
@@ -163,7 +163,7 @@ class FleetSessions:
     async def _read_through(self, key: str) -> None:
         entry = await self._bucket.get_raw(key)
         if entry.exists:
-            self._state.fold(key, entry.value, entry.revision)
+            self._state.fold(key, entry.value, entry.revision, now=time.monotonic())
 
     async def _running(self, tenant: TenantId, session: SessionId) -> Assignment:
         record = await self.record(tenant, session)

@@ -10,7 +10,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from schemas.ids import MediaId, MessageId, SessionId, TenantId
+from schemas.ids import MediaId, MessageId, NodeId, SessionId, TenantId
 from schemas.messages import CAPTION_CHARS_MAX, TEXT_CHARS_MAX, ChatMessage
 from schemas.states import DesiredState, EngineKind, MessageKind, NodeState, SessionState
 
@@ -147,6 +147,68 @@ class NodeView(msgspec.Struct, frozen=True):
     version: str
     chromium_build: str | None = None
     chromium_sandbox: bool = True
+    draining: bool = False
+    address: str = "127.0.0.1"
+
+
+class NodeSession(msgspec.Struct, frozen=True):
+    """A session whose place is on a node; `waits_for` says why it is still there while the node
+    is drained, None where it is about to go or nobody asked."""
+
+    session_id: SessionId
+    tenant_id: TenantId
+    state: SessionState
+    waits_for: str | None = None
+
+
+class NodeDetail(msgspec.Struct, frozen=True):
+    """`GET /v1/nodes/{id}`: a node and what is on it; `drained` once it is being drained and
+    nothing is left."""
+
+    node: NodeView
+    sessions: list[NodeSession]
+    drained: bool = False
+    drain_deadline_at: float | None = None
+
+
+class DrainNode(Request, frozen=True):
+    """`POST /v1/nodes/{id}/drain`. After `deadline_s` sessions for which no other node has room
+    are stopped all the same, and shown as unplaceable; null: they stay until there is room."""
+
+    deadline_s: Annotated[float, Meta(ge=0, le=7 * 86_400)] | None = 600.0
+    reason: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class CordonNode(Request, frozen=True):
+    """`POST /v1/nodes/{id}/cordon`"""
+
+    reason: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class MoveRequest(Request, frozen=True):
+    """`POST /v1/sessions/{id}/move`: to a node, or to the best other place."""
+
+    node_id: NodeId | None = None
+
+
+class RebalanceRequest(Request, frozen=True):
+    """`POST /v1/fleet/rebalance`"""
+
+    max_moves: Annotated[int, Meta(ge=1, le=500)] = 10
+
+
+class PlannedMove(msgspec.Struct, frozen=True):
+    """A session that was told to move."""
+
+    session_id: SessionId
+    from_node: str
+    to_node: str
+
+
+class RebalanceView(msgspec.Struct, frozen=True):
+    """The moves that a rebalance began."""
+
+    moves: list[PlannedMove]
 
 
 class NewApiKey(Request, frozen=True):

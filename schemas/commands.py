@@ -12,6 +12,12 @@ from msgspec import Meta
 
 from schemas.ids import ChatId, MessageId, NodeId, SessionId, TenantId
 from schemas.messages import MEDIA_CHUNK_BYTES, Content
+from schemas.snapshots import (
+    SnapshotGeneration,
+    SnapshotManifest,
+    SnapshotName,
+    SnapshotObject,
+)
 from schemas.states import Ack, EngineKind, MessageState, SessionState
 
 Epoch = Annotated[int, Meta(ge=1)]
@@ -25,21 +31,35 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     epoch: Epoch
 
 
-class CreateSession(Command, frozen=True):
+class Admission(Command, frozen=True):
+    """What a node needs to run a session.
+
+    - `assignment_revision`: fences the node's writes about the session: the server refuses them
+      once the assignment has changed. 0 where nothing fences.
+    - `data_key`: opens and seals the session's snapshots; 32 bytes, a secret, held in memory only.
+      Empty where the fleet keeps no snapshots.
+    - `generations`: what can be restored, newest first.
+    """
+
+    tenant_id: TenantId
+    engine: EngineKind = EngineKind.CHROMIUM
+    proxy: str | None = None
+    assignment_revision: int = 0
+    data_key: bytes = b""
+    generations: tuple[SnapshotGeneration, ...] = ()
+
+    def __repr__(self) -> str:
+        """Hide the key: commands may end up in logs."""
+        return f"{type(self).__name__}({self.session_id}, epoch {self.epoch})"
+
+
+class CreateSession(Admission, frozen=True):
     """Admit a session to this node and start it. The same epoch twice is the same session."""
 
-    tenant_id: TenantId
-    engine: EngineKind = EngineKind.CHROMIUM
-    proxy: str | None = None
 
-
-class StartSession(Command, frozen=True):
+class StartSession(Admission, frozen=True):
     """Start a session's engine; a running one stays as it is. Admits it if it is not here yet
     (a node that restarted knows no session until it is told)."""
-
-    tenant_id: TenantId
-    engine: EngineKind = EngineKind.CHROMIUM
-    proxy: str | None = None
 
 
 class StopSession(Command, frozen=True):
@@ -58,6 +78,11 @@ class DestroySession(Command, frozen=True):
     """Stop the engine, delete the local profile, give the place back."""
 
     logout: bool = False
+
+
+class MoveSession(Command, frozen=True):
+    """Snapshot, stop and let go: the session goes to another node under the next epoch. Answers
+    when the engine has ended and the last snapshot is committed, or could not be."""
 
 
 class SessionAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -148,6 +173,60 @@ class FetchMedia(msgspec.Struct, frozen=True):
     offset: Annotated[int, Meta(ge=0)] = 0
 
 
+class PutSnapshotChunk(msgspec.Struct, frozen=True):
+    """A node hands over one chunk of a sealed snapshot object, in order; refused with
+    `stale_epoch` unless the session is assigned to this node under this epoch."""
+
+    node_id: NodeId
+    session_id: SessionId
+    epoch: Epoch
+    name: SnapshotName
+    offset: Annotated[int, Meta(ge=0)]
+    data: Annotated[bytes, Meta(max_length=MEDIA_CHUNK_BYTES)]
+    last: bool = False
+
+
+class CommitSnapshot(msgspec.Struct, frozen=True):
+    """Make a whole, stored object part of the session's snapshots: a new generation when
+    `snapshot` is a baseline, else the newest generation's next delta. The store is read back first;
+    the pointer is written under the assignment's fence.
+
+    `proven_generation`: the one this epoch was restored from, once it has come online.
+    """
+
+    node_id: NodeId
+    session_id: SessionId
+    epoch: Epoch
+    snapshot: SnapshotObject
+    manifest: SnapshotManifest
+    proven_generation: int | None = None
+
+
+class SnapshotStored(msgspec.Struct, frozen=True):
+    """The chunk is stored (`committed` false), or the pointer names the object."""
+
+    name: SnapshotName
+    committed: bool = False
+
+
+class GetSnapshotChunk(msgspec.Struct, frozen=True):
+    """A node reads a chunk of a snapshot object of a session that is assigned to it."""
+
+    node_id: NodeId
+    session_id: SessionId
+    epoch: Epoch
+    name: SnapshotName
+    offset: Annotated[int, Meta(ge=0)] = 0
+
+
+class SnapshotChunk(msgspec.Struct, frozen=True):
+    """At most `MEDIA_CHUNK_BYTES` of a sealed object."""
+
+    data: Annotated[bytes, Meta(max_length=MEDIA_CHUNK_BYTES)]
+    offset: int
+    total_bytes: int
+
+
 class Ping(msgspec.Struct, frozen=True):
     """Is the node there?"""
 
@@ -175,6 +254,7 @@ COMMANDS: dict[str, CommandSpec] = {
     "start": CommandSpec(StartSession, SessionAnswer, 10.0),
     "stop": CommandSpec(StopSession, SessionAnswer, 30.0),
     "restart": CommandSpec(RestartSession, SessionAnswer, 30.0),
+    "move": CommandSpec(MoveSession, SessionAnswer, 45.0),
     "logout": CommandSpec(LogoutSession, SessionAnswer, 30.0),
     "send_message": CommandSpec(SendMessage, SendAnswer, 60.0),
     "get_qr": CommandSpec(GetQr, QrAnswer, 10.0),

@@ -47,6 +47,15 @@ class ErrorCode(StrEnum):
     NO_NODE_AVAILABLE = "no_node_available"
     STALE_EPOCH = "stale_epoch"
     LEASE_LOST = "lease_lost"
+    NODE_NOT_DRAINED = "node_not_drained"
+    # snapshots
+    SNAPSHOT_NOT_FOUND = "snapshot_not_found"
+    SNAPSHOT_CORRUPT = "snapshot_corrupt"
+    SNAPSHOT_INCOMPATIBLE = "snapshot_incompatible"
+    SNAPSHOT_TOO_LARGE = "snapshot_too_large"
+    RESTORE_FAILED = "restore_failed"
+    VAULT_UNAVAILABLE = "vault_unavailable"
+    MASTER_KEY_MISSING = "master_key_missing"
     # messages
     MESSAGE_NOT_FOUND = "message_not_found"
     MESSAGE_OUTCOME_UNKNOWN = "message_outcome_unknown"
@@ -124,6 +133,14 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.NO_NODE_AVAILABLE: ErrorSpec(503, True, "No node has room for a session", "Add a node, uncordon one, or stop sessions."),
     C.STALE_EPOCH: ErrorSpec(409, True, "The session was placed elsewhere meanwhile", "Read the assignment again."),
     C.LEASE_LOST: ErrorSpec(409, True, "The lease is held by another process", "Wait for it to end."),
+    C.NODE_NOT_DRAINED: ErrorSpec(409, True, "The node still has sessions", "See which and why in `fields`; drain goes on."),
+    C.SNAPSHOT_NOT_FOUND: ErrorSpec(404, False, "No such snapshot", "List the session's snapshots."),
+    C.SNAPSHOT_CORRUPT: ErrorSpec(500, False, "A snapshot does not read back as it was written", "An older generation is tried by itself; check the store's disk."),
+    C.SNAPSHOT_INCOMPATIBLE: ErrorSpec(409, False, "The snapshot was made by another browser build", "Run the build that `detail` names."),
+    C.SNAPSHOT_TOO_LARGE: ErrorSpec(413, False, "The session's state is too large for a snapshot", "See `detail` for the limit."),
+    C.RESTORE_FAILED: ErrorSpec(409, False, "No snapshot of the session could be restored", "Link the number again."),
+    C.VAULT_UNAVAILABLE: ErrorSpec(503, True, "The snapshot store does not answer", "It is tried again; see /readyz."),
+    C.MASTER_KEY_MISSING: ErrorSpec(500, False, "The master key is missing or not the right one", "Name its file with `master_key_file`; see docs/vault.md."),
     C.MESSAGE_NOT_FOUND: ErrorSpec(404, False, "No such message", "List them with GET …/messages."),
     C.MESSAGE_OUTCOME_UNKNOWN: ErrorSpec(502, False, "Nobody can know whether this message went out", "Look at the phone before sending again."),
     C.MESSAGE_REFUSED: ErrorSpec(422, False, "WhatsApp refused the message", "See `detail`."),

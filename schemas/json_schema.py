@@ -14,7 +14,16 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas import api, commands, envelope, events, messages, records, switch_wire
+from schemas import (
+    api,
+    commands,
+    envelope,
+    events,
+    messages,
+    records,
+    snapshots,
+    switch_wire,
+)
 
 FOLDER: Final = Path(__file__).parent / "json"
 
@@ -35,7 +44,7 @@ def _structs(module: Any) -> list[type[msgspec.Struct]]:
 def documents() -> dict[str, dict[str, Any]]:
     """File name → JSON Schema document, all of them."""
     made: dict[str, dict[str, Any]] = {}
-    for module in (api, commands, envelope, events, messages, records, switch_wire):
+    for module in (api, commands, envelope, events, messages, records, snapshots, switch_wire):
         name = module.__name__.rpartition(".")[2]
         _, components = msgspec.json.schema_components(
             _structs(module), ref_template="#/$defs/{name}"

@@ -30,6 +30,7 @@ class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     chromium_build: str | None = None
     chromium_sandbox: bool = True
     cordoned: bool = False
+    """Of older releases; `NodeIntent` says it now."""
     stopped: bool = False
     """Set on a clean stop, so that readers need not wait for silence."""
 
@@ -88,13 +89,50 @@ class SessionNameRecord(msgspec.Struct, frozen=True):
     tenant_id: TenantId
 
 
-class Assignment(msgspec.Struct, frozen=True):
-    """Which node should run a session. `epoch` rises at every change and never falls."""
+class NodeIntent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What operators want of a node; written by the control plane alone.
+
+    - `cordoned`: no new sessions go there. `draining`: its sessions move away as well.
+    - `drain_deadline_at`: when a drain gives up waiting for clean moves (Unix seconds).
+    """
+
+    node_id: NodeId
+    cordoned: bool = False
+    draining: bool = False
+    drain_deadline_at: float | None = None
+    reason: str | None = None
+
+
+class PlacementFailure(msgspec.Struct, frozen=True):
+    """A node on which a session failed; `at` is Unix seconds, by that node."""
+
+    node_id: NodeId
+    at: float
+
+
+class Assignment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which node should run a session. `epoch` rises at every change and never falls.
+
+    - `node_id` is None while no node can take it: `unplaceable` says why, for people.
+    - `moving_to`: its node is asked to snapshot and let go first; then it goes there (empty: to
+      wherever there is room).
+    - `ended`, `ended_reason`: it had ended under a former epoch (logged out, failed, replaced) and
+      was only given another place; people must bring it back.
+    - `failures`: where it failed lately; enough of them end its wandering.
+    """
 
     session_id: SessionId
     tenant_id: TenantId
-    node_id: NodeId
+    node_id: NodeId | None
     epoch: int
+    moving_to: str | None = None
+    unplaceable: str | None = None
+    reason: str | None = None
+    """Why it was placed last: `created`, `node_lost`, `node_stopped`, `drain`, `move`, `rebalance`,
+    `failed`."""
+    ended: SessionState | None = None
+    ended_reason: str | None = None
+    failures: tuple[PlacementFailure, ...] = ()
 
 
 class SessionObserved(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.subjects import DEAD_ALL, EVENTS_ALL, LEDGER_ALL, MEDIA_ALL, OUTBOX_ALL
+from schemas.subjects import DEAD_ALL, EVENTS_ALL, LEDGER_ALL, MEDIA_ALL, OUTBOX_ALL, VAULT_ALL
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -24,6 +24,7 @@ OUTBOX: Final = "OUTBOX"
 LEDGER: Final = "LEDGER"
 DEAD_LETTERS: Final = "DEAD_LETTERS"
 MEDIA: Final = "MEDIA"
+VAULT: Final = "VAULT"
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,9 +128,10 @@ def bucket_subject(bucket: str, key: str) -> str:
 BUCKETS: Final = (
     BucketSpec(
         name=FLEET,
-        description="Nodes, leases, capacity, sessions, assignments, observed state",
-        # 9,000 sessions of four keys and 1 KiB each, with room for the log's own overhead.
-        max_bytes=256 * MIB,
+        description="Nodes, leases, capacity, sessions, assignments, observed state, snapshots",
+        # 9,000 sessions of four keys and 1 KiB each, and pointers of up to 40 KB to three
+        # generations of snapshots, with room for the log's own overhead.
+        max_bytes=1 * GIB,
         # An expired lease tells its watchers; the marker outlives any outage of a watch's resync.
         limit_marker_ttl_s=60.0,
     ),
@@ -190,6 +192,16 @@ STREAMS: Final = (
         description="Uploads in chunks, until they are sent or expire",
         max_bytes=1 * GIB,
         max_age_s=1 * DAY_S,
+        discard_new=True,
+    ),
+    StreamSpec(
+        name=VAULT,
+        subjects=(VAULT_ALL,),
+        description="Sealed snapshots, where JetStream is their store (see docs/vault.md)",
+        # Three generations of a 5 MB baseline and its deltas are about 30 MB a session. A fleet
+        # of hundreds of sessions keeps them in MongoDB and leaves this empty.
+        max_bytes=8 * GIB,
+        # When full, a new snapshot is refused; an old one never goes by itself.
         discard_new=True,
     ),
 )

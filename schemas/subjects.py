@@ -32,6 +32,11 @@ def node_media(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.media"
 
 
+def node_vault(node_id: str, act: str) -> str:
+    """A node's snapshots: act `put`, `commit` or `get`; see `commands`."""
+    return f"{ROOT}.node.{node_id}.vault.{act}"
+
+
 def node_command(node_id: str, command: str) -> str:
     """A command for one node: see `commands.COMMANDS`."""
     return f"{ROOT}.node.{node_id}.cmd.{command}"
@@ -50,6 +55,9 @@ def node_everything(node_id: str) -> str:
 ALL_ANNOUNCES: Final = f"{ROOT}.node.*.announce"
 ALL_HEARTBEATS: Final = f"{ROOT}.node.*.heartbeat"
 ALL_NODE_MEDIA: Final = f"{ROOT}.node.*.media"
+ALL_NODE_VAULT_PUTS: Final = f"{ROOT}.node.*.vault.put"
+ALL_NODE_VAULT_COMMITS: Final = f"{ROOT}.node.*.vault.commit"
+ALL_NODE_VAULT_GETS: Final = f"{ROOT}.node.*.vault.get"
 
 # Streams -----------------------------------------------------------------------------------
 
@@ -58,6 +66,7 @@ OUTBOX_ALL: Final = f"{ROOT}.out.>"
 LEDGER_ALL: Final = f"{ROOT}.ledger.>"
 DEAD_ALL: Final = f"{ROOT}.dead.>"
 MEDIA_ALL: Final = f"{ROOT}.media.>"
+VAULT_ALL: Final = f"{ROOT}.vault.>"
 
 
 def event(node_id: str, tenant_id: str, session_id: str, data: EventData) -> str:
@@ -129,6 +138,33 @@ def media_ref(tenant_id: str, media_id: str) -> str:
     return f"{ROOT}.media.{tenant_id}.{media_id}.ref"
 
 
+def vault_part(name: str, index: int) -> str:
+    """A part of the snapshot object `<session>/<epoch>-<n>`, but for the last, which seals it."""
+    return f"{ROOT}.vault.{name.replace('/', '.')}.{index}"
+
+
+def vault_seal(name: str) -> str:
+    """A snapshot object's last message: it bears what is left of it, and its size and hash.
+    Without it the object does not exist."""
+    return f"{ROOT}.vault.{name.replace('/', '.')}.seal"
+
+
+def vault_object(name: str) -> str:
+    """Everything of a snapshot object."""
+    return f"{ROOT}.vault.{name.replace('/', '.')}.*"
+
+
+def vault_session(session_id: str) -> str:
+    """Every snapshot object of a session."""
+    return f"{ROOT}.vault.{session_id}.>"
+
+
+def object_of_vault_subject(subject: str) -> tuple[str, bool]:
+    """Read `(object name, whether it is the seal)` back from a vault subject."""
+    _, _, session_id, number, part = subject.split(".")
+    return f"{session_id}/{number}", part == "seal"
+
+
 def lane_of_subject(subject: str) -> tuple[str, str]:
     """Read `(tenant_id, session_id)` back from an outbox lane's subject."""
     _, _, _, tenant_id, session_id = subject.split(".")
@@ -174,6 +210,33 @@ def assignment_key(session_id: str) -> str:
     return f"assignment.{session_id}"
 
 
+def node_intent_key(node_id: str) -> str:
+    """`NodeIntent`, written by the control plane."""
+    return f"intent.{node_id}"
+
+
+def snapshot_key(session_id: str) -> str:
+    """`SnapshotPointer` with the newest generation alone, written by the control plane under the
+    assignment's fence: hence here, in the bucket of the assignments."""
+    return f"snapshot.{session_id}"
+
+
+def snapshot_older_key(session_id: str) -> str:
+    """`SnapshotPointer` with the generations before: apart, so that a delta's commit does not
+    write them again."""
+    return f"snapshot_older.{session_id}"
+
+
+def snapshot_head_key(session_id: str) -> str:
+    """`SnapshotHead`: small, for watchers; its write carries the commit's fence."""
+    return f"snapshot_head.{session_id}"
+
+
+def data_key_key(session_id: str) -> str:
+    """`DataKeyRecord`, in the access bucket."""
+    return f"data_key.{session_id}"
+
+
 def observed_key(node_id: str, session_id: str) -> str:
     """`SessionObserved`, written by the node."""
     return f"observed.{node_id}.{session_id}"
@@ -190,7 +253,24 @@ CAPACITY_PREFIX: Final = "capacity."
 SESSIONS_PREFIX: Final = "session."
 ASSIGNMENTS_PREFIX: Final = "assignment."
 OBSERVED_PREFIX: Final = "observed."
+INTENTS_PREFIX: Final = "intent."
+SNAPSHOTS_PREFIX: Final = "snapshot."
+SNAPSHOTS_OLDER_PREFIX: Final = "snapshot_older."
+SNAPSHOT_HEADS_PREFIX: Final = "snapshot_head."
+DATA_KEYS_PREFIX: Final = "data_key."
 NAMES_PREFIX: Final = "name."
+FLEET_WATCHED: Final = (
+    NODES_PREFIX,
+    LEASES_PREFIX,
+    CAPACITY_PREFIX,
+    SESSIONS_PREFIX,
+    ASSIGNMENTS_PREFIX,
+    OBSERVED_PREFIX,
+    INTENTS_PREFIX,
+    SNAPSHOT_HEADS_PREFIX,
+)
+"""What those who keep the fleet in memory watch: not the pointers, which are large (up to 40 KB a
+session) and change with every snapshot."""
 
 # Keys of the access and idempotency buckets --------------------------------------------------
 

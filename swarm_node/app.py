@@ -8,21 +8,23 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
+import msgspec
 import structlog
 import uuid_utils
 
 from schemas import log_keys
 from schemas.commands import FetchMedia, MediaChunk, Pong
 from schemas.events import Event, MessageSent
-from schemas.records import LeaseRecord, NodeRecord, SessionObserved
+from schemas.records import Assignment, LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
+from schemas.subjects import assignment_key, node_media, node_vault, observed_key
 from schemas.subjects import event as event_subject
-from schemas.subjects import node_media, observed_key
 from schemas.timing import PROFILES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
-from schemas.transport.kv import Bucket
+from schemas.transport.kv import Bucket, Fence, Put
 from schemas.transport.typed import publish_durable, request
 from swarm_node.command_inbox import CommandInbox
 from swarm_node.config import NodeSettings
@@ -34,9 +36,12 @@ from swarm_node.metrics import NodeMetrics
 from swarm_node.node_lease import NodeLease
 from swarm_node.session.observed import ObservedWriter
 from swarm_node.supervisor import Supervisor
+from swarm_node.vault.metrics import VaultMetrics
+from swarm_node.vault.node_vault import NodeVault
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 _FAREWELL_S = 3.0
 _MEDIA_TIMEOUT_S = 20.0
 
@@ -78,7 +83,9 @@ class _Node:
         self.metrics = NodeMetrics(settings.node_id, self.version)
         self.metrics.set_capacity(settings.sessions_max)
         self.fleet = Bucket(bus, FLEET)
-        self.observed = ObservedWriter(self._write_observed)
+        self.observed = ObservedWriter(
+            self._write_observed, revise=self._assignment_revision, superseded=self._superseded
+        )
         self.lease = NodeLease(
             bus,
             LeaseRecord(
@@ -97,6 +104,15 @@ class _Node:
             publish=self._publish_event,
             ask_media=self._ask_media,
             may_act=lambda: self.lease.held,
+            keeping=NodeVault(
+                settings.vault,
+                data,
+                VaultMetrics(self.metrics.registry),
+                node_id=settings.node_id,
+                ask=self._ask_vault,
+                may_act=lambda: self.lease.held,
+                chromium_build=engines.chromium_build,
+            ).keeping,
         )
         self.pulse: Pulse | None = None
 
@@ -163,7 +179,7 @@ class _Node:
             record,
             loads=self.supervisor.loads,
             metrics=self.metrics,
-            period_s=settings.heartbeat_s,
+            period_s=settings.heartbeat_s or PROFILES[settings.timing].heartbeat_s,
             memory_period_s=settings.memory_period_s,
         )
 
@@ -182,12 +198,25 @@ class _Node:
         subject = event_subject(event.node_id, event.tenant_id, event.session_id, event.data)
         await publish_durable(self.bus, subject, event, dedupe_key(event))
 
-    async def _write_observed(self, session_id: str, record: SessionObserved | None) -> None:
+    async def _write_observed(
+        self, session_id: str, record: SessionObserved | None, revision: int
+    ) -> None:
         key = observed_key(self.settings.node_id, session_id)
         if record is None:
             await self.fleet.delete(key)
         else:
-            await self.fleet.put(key, record)
+            fence = Fence(assignment_key(session_id), revision) if revision else None
+            await self.fleet.batch([Put(key=key, value=record, fence=fence)])
+
+    async def _assignment_revision(self, record: SessionObserved) -> int | None:
+        held = await self.fleet.get(assignment_key(record.session_id), Assignment)
+        mine = held.value is not None and (
+            (held.value.node_id, held.value.epoch) == (record.node_id, record.epoch)
+        )
+        return held.revision if mine else None
+
+    def _superseded(self, session_id: str, epoch: int) -> None:
+        self.supervisor.supersede(session_id, epoch)
 
     async def _ask_media(self, ask: FetchMedia) -> MediaChunk:
         return await request(
@@ -197,6 +226,12 @@ class _Node:
             MediaChunk,
             timeout_s=_MEDIA_TIMEOUT_S,
         )
+
+    async def _ask_vault(
+        self, act: str, question: msgspec.Struct, answer: type[T], timeout_s: float, /
+    ) -> T:
+        subject = node_vault(self.settings.node_id, act)
+        return await request(self.bus, subject, question, answer, timeout_s=timeout_s)
 
 
 def dedupe_key(event: Event) -> str:

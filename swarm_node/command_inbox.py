@@ -18,6 +18,7 @@ from schemas.commands import (
     GetPairingCode,
     GetQr,
     LogoutSession,
+    MoveSession,
     Ping,
     Pong,
     RestartSession,
@@ -56,6 +57,7 @@ class CommandInbox:
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
+            "move": self._move,
             "logout": self._logout,
             "send_message": self._send,
             "get_qr": self._qr,
@@ -91,6 +93,9 @@ class CommandInbox:
 
     async def _restart(self, command: RestartSession) -> msgspec.Struct:
         return await self._supervisor.obey(Verb.RESTART, command)
+
+    async def _move(self, command: MoveSession) -> msgspec.Struct:
+        return await self._supervisor.move(command)
 
     async def _logout(self, command: LogoutSession) -> msgspec.Struct:
         return await self._supervisor.obey(Verb.LOGOUT, command)

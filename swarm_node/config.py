@@ -19,6 +19,7 @@ from schemas.transport.connection import BusSettings, TlsSettings
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
 from swarm_node.session.timings import SessionTimings
+from swarm_node.vault.settings import VaultSettings
 
 
 class BusAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +38,9 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     - `engines`: the kinds it offers. `sessions_max`: engines at the same time.
     - `http_port`: `/livez`, `/readyz`, `/metrics`; 0 takes a free one.
     - `timing`: `fast` (one server or region) or `cluster` (replicated NATS).
-    - `start_spacing_s`, `starts_at_once_max`: how engine starts are staggered.
+    - `heartbeat_s`: None is the timing profile's.
+    - `start_spacing_s`, `starts_at_once_max`: how starts of browsers are staggered; the loopback
+      engine starts nothing.
     """
 
     node_id: NodeId
@@ -51,12 +54,13 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     timing: Annotated[str, Meta(pattern="^(" + "|".join(PROFILES) + ")$")] = "fast"
-    heartbeat_s: Annotated[float, Meta(gt=0)] = 2.0
+    heartbeat_s: Annotated[float, Meta(gt=0)] | None = None
     memory_period_s: Annotated[float, Meta(ge=10)] = 10.0
     start_spacing_s: Annotated[float, Meta(ge=0)] = 0.5
     starts_at_once_max: Annotated[int, Meta(ge=1)] = 2
     stops_at_once_max: Annotated[int, Meta(ge=1)] = 8
     session: SessionTimings = SessionTimings()
+    vault: VaultSettings = VaultSettings()
     chromium: ChromiumSettings = ChromiumSettings()
     loopback: LoopbackSettings = LoopbackSettings()
 

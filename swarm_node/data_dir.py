@@ -1,4 +1,4 @@
-"""The node's data directory: where profiles and scratch files lie, and whose it is.
+"""The node's data directory: where profiles, what is known of them and scratch files lie.
 
 Owns the paths and the lock that keeps a second process out. Never looks inside a profile.
 """
@@ -19,15 +19,24 @@ class DataDir:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.profiles = self.root / "profiles"
+        self.vault = self.root / "vault"
         self.scratch = self.root / "scratch"
 
     def profile(self, session_id: str) -> Path:
         """One session's profile."""
         return self.profiles / session_id
 
+    def beside_profile(self, session_id: str) -> Path:
+        """What the vault's node half keeps of a session beside its profile."""
+        return self.vault / session_id
+
     def delete_session(self, session_id: str) -> None:
         """Delete all that is kept of a session. Blocking."""
-        for folder in (self.profile(session_id), self.scratch / session_id):
+        for folder in (
+            self.profile(session_id),
+            self.beside_profile(session_id),
+            self.scratch / session_id,
+        ):
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
@@ -36,7 +45,8 @@ class DataDir:
 
         Scratch files of a process that was killed are removed. Raises `data_dir_locked`.
         """
-        self.profiles.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.profiles, self.vault):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(self.root / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:

@@ -54,13 +54,7 @@ class Pulse:
         self._announce_wanted = asyncio.Event()
 
     async def announce(self) -> None:
-        """Write the record and say that we are here. Raises `BlazzError` when the bus is away.
-
-        Whether the node is cordoned is the operator's word in the record, and stays.
-        """
-        before = await self._bucket.get(node_key(self.record.node_id), NodeRecord)
-        if before.value is not None:
-            self.record = msgspec.structs.replace(self.record, cordoned=before.value.cordoned)
+        """Write the record and say that we are here. Raises `BlazzError` when the bus is away."""
         await self._bucket.put(node_key(self.record.node_id), self.record)
         await publish(self._bus, node_announce(self.record.node_id), self.record)
         log.info("node.announced", **{log_keys.NODE: self.record.node_id})

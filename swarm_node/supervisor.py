@@ -14,16 +14,18 @@ import structlog
 
 from schemas import log_keys
 from schemas.commands import (
+    Admission,
     Command,
     CreateSession,
     DestroySession,
+    MoveSession,
     SessionAnswer,
     StartSession,
 )
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event
 from schemas.records import SessionLoad
-from schemas.states import SessionState
+from schemas.states import EngineKind, SessionState
 from schemas.transport.background import Background
 from swarm_node.config import NodeSettings
 from swarm_node.core import admission, epochs
@@ -37,12 +39,17 @@ from swarm_node.session.media import AskChunk, MediaCache, MediaFetcher
 from swarm_node.session.observed import ObservedWriter, RunnerIdentity
 from swarm_node.session.outbox import Outbox, Publish
 from swarm_node.session.runner import SessionRunner
+from swarm_node.session.safekeeping import Safekeeping
 from swarm_node.session.start_gate import StartGate
 
 log = structlog.get_logger()
 
 _AT_REST_KEPT_MAX = 2
 """How many times `sessions_max` sessions at rest are remembered; the oldest go first."""
+_RELEASED_MAX = 10_000
+"""How many sessions that moved away are remembered with their epoch."""
+REASON_MOVING = "moving"
+_LOOPBACK_STARTS_MAX = 16
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -68,6 +75,7 @@ class Supervisor:
         publish: Publish,
         ask_media: AskChunk,
         may_act: Callable[[], bool],
+        keeping: Callable[[Admission], Safekeeping | None] = lambda _admission: None,
     ) -> None:
         self._settings = settings
         self._incarnation = incarnation
@@ -77,16 +85,22 @@ class Supervisor:
         self._metrics = metrics
         self._publish = publish
         self._may_act = may_act
+        self._keeping = keeping
         self._fetcher = MediaFetcher(settings.node_id, data.scratch, ask_media)
         self._cache = MediaCache()
-        self._gate = StartGate(
-            spacing_s=settings.start_spacing_s, at_once_max=settings.starts_at_once_max
-        )
+        self._gates = {
+            EngineKind.CHROMIUM: StartGate(
+                spacing_s=settings.start_spacing_s, at_once_max=settings.starts_at_once_max
+            ),
+            EngineKind.LOOPBACK: StartGate(spacing_s=0.0, at_once_max=_LOOPBACK_STARTS_MAX),
+        }
         self._held: dict[str, Held] = {}
         self._admitting: set[str] = set()
+        self._released: dict[str, int] = {}
         self._doors: dict[str, asyncio.Lock] = {}
         self._tasks = Background()
         self._stopping = False
+        self._fences = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -117,8 +131,9 @@ class Supervisor:
         epochs.on_command(held.runner.who.epoch, command.epoch)
         return held
 
-    def _check_lease(self) -> None:
-        if not self._may_act():
+    def _check_lease(self, fences: int | None = None) -> None:
+        """Raise unless it is held and, given `fences`, never was lost since that was counted."""
+        if not self._may_act() or fences not in (None, self._fences):
             raise BlazzError(ErrorCode.LEASE_LOST, "the node has no lease")
 
     # Commands -----------------------------------------------------------------------------------
@@ -130,17 +145,26 @@ class Supervisor:
         `unsupported_by_engine`, `lease_lost`, `shutting_down`.
         """
         factory = self._engines.factory(command.engine)
+        fences = self._fences
         async with self._door(command.session_id):
-            self._check_lease()
+            self._check_lease(fences)
             held = self._held.get(command.session_id)
+            epochs.on_released(self._released.get(command.session_id), command.epoch)
             verdict = epochs.on_admission(held.runner.who.epoch if held else None, command.epoch)
+            self._observed.fence(command.session_id, command.epoch, command.assignment_revision)
             with self._place(command.session_id):
                 if held is not None and verdict is epochs.Verdict.REPLACE:
                     await held.runner.order(Verb.STOP, reason="replaced_by_newer_epoch")
                     await self._let_go(held)
                     held = None
                 if held is None:
-                    held = await self._admit(command, factory)
+                    await self._make_room()
+                    # Ending took its time: the session may have been fenced, and be elsewhere.
+                    self._check_lease(fences)
+                    held = self._admit(command, factory)
+                else:
+                    # Whoever asks has not seen where it stands.
+                    self._observed.again(command.session_id)
                 return await held.runner.order(Verb.START)
 
     async def obey(self, verb: Verb, command: Command) -> SessionAnswer:
@@ -171,10 +195,37 @@ class Supervisor:
             session_id=command.session_id, epoch=command.epoch, state=SessionState.STOPPED
         )
 
+    async def move(self, command: MoveSession) -> SessionAnswer:
+        """Stop the session and let go of it: it goes to another node under the next epoch. From
+        then on this epoch starts nothing here, however late a command for it comes.
+
+        Safe to repeat; a session that is not here (the node restarted) is let go too.
+        """
+        async with self._door(command.session_id):
+            self._check_lease()
+            held = self._held.get(command.session_id)
+            if held is not None:
+                epochs.on_command(held.runner.who.epoch, command.epoch)
+                await held.runner.order(Verb.MOVE, reason=REASON_MOVING)
+                await self._let_go(held)
+            self._note_released(command.session_id, command.epoch)
+        return SessionAnswer(
+            session_id=command.session_id,
+            epoch=command.epoch,
+            state=SessionState.MOVING,
+            reason=REASON_MOVING,
+        )
+
+    def _note_released(self, session_id: str, epoch: int) -> None:
+        self._released[session_id] = max(epoch, self._released.pop(session_id, 0))
+        if len(self._released) > _RELEASED_MAX:
+            del self._released[next(iter(self._released))]
+
     # All at once ----------------------------------------------------------------------------------
 
     async def fence_all(self) -> None:
         """The lease is lost: every engine dies now. Bounded, in parallel, never raises."""
+        self._fences += 1
         await self._for_all(self._fence_one, at_once_max=len(self._held) or 1)
 
     async def stop_all(self) -> None:
@@ -195,6 +246,20 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for held in list(self._held.values()):
                 group.create_task(one(held))
+
+    def supersede(self, session_id: str, epoch: int) -> None:
+        """The session was placed elsewhere while this node did not know: its engine dies now."""
+        held = self._held.get(session_id)
+        if held is not None and held.runner.who.epoch == epoch:
+            self._tasks.start(self._end_superseded(held), name=f"supersede {session_id}")
+
+    async def _end_superseded(self, held: Held) -> None:
+        try:
+            await held.runner.fence()
+        except BlazzError as error:
+            log.info("session.end_failed", **{log_keys.CODE: error.code})
+        self._note_released(held.runner.who.session_id, held.runner.who.epoch)
+        await self._let_go(held)
 
     async def _fence_one(self, held: Held) -> None:
         await held.runner.fence()
@@ -226,10 +291,9 @@ class Supervisor:
         """One at a time may bring a session in or out."""
         return self._doors.setdefault(session_id, asyncio.Lock())
 
-    async def _admit(
+    def _admit(
         self, command: CreateSession | StartSession, factory: Callable[[EngineSpec], Engine]
     ) -> Held:
-        await self._make_room()
         runner = self._runner(command, factory)
         task = self._tasks.start(self._run(runner), name=f"session {command.session_id}")
         held = Held(runner, SessionCalls(runner, self._fetcher, self._cache), task)
@@ -268,7 +332,9 @@ class Supervisor:
                 node_id=self._settings.node_id,
                 incarnation=self._incarnation,
             ),
-            make_engine=lambda: factory(spec),
+            make_engine=lambda storage: factory(
+                msgspec.structs.replace(spec, page_storage=storage)
+            ),
             outbox=Outbox(
                 self._store_event,
                 tenant_id=command.tenant_id,
@@ -277,10 +343,11 @@ class Supervisor:
                 epoch=command.epoch,
                 waiting_max=self._settings.session.events_waiting_max,
             ),
-            gate=self._gate,
+            gate=self._gates[command.engine],
             timings=self._settings.session,
             observe=self._observed.observe,
             on_transition=on_transition,
+            keeping=self._keeping(command),
         )
 
     async def _store_event(self, event: Event) -> None:

@@ -5,10 +5,18 @@ node runs that session?). Never folds, reads or writes: `state/` does.
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from schemas.records import Assignment, Heartbeat, NodeRecord, SessionObserved, SessionRecord
+from schemas.records import (
+    Assignment,
+    Heartbeat,
+    NodeIntent,
+    NodeRecord,
+    SessionObserved,
+    SessionRecord,
+)
 from schemas.states import EngineKind, NodeState
 
 
@@ -16,7 +24,8 @@ class NodeSnapshot(msgspec.Struct, frozen=True):
     """A node: its own record, its last pulse, and what this reader concludes from silence.
 
     `heartbeat` is None until this incarnation was heard once. `age_s` is the pulse's age by the
-    reader's monotonic clock. `reserved` counts the places given away, running or not.
+    reader's monotonic clock. `reserved` counts the places given away, running or not. `gone`: its
+    sessions may be placed elsewhere; `gone_in_s`: when silence alone would make that so.
     """
 
     record: NodeRecord
@@ -24,6 +33,24 @@ class NodeSnapshot(msgspec.Struct, frozen=True):
     reserved: int = 0
     heartbeat: Heartbeat | None = None
     age_s: float | None = None
+    intent: NodeIntent | None = None
+    gone: bool = False
+    gone_in_s: float | None = None
+
+    @property
+    def node_id(self) -> str:
+        """Its id."""
+        return self.record.node_id
+
+    @property
+    def draining(self) -> bool:
+        """Whether its sessions are to move away."""
+        return self.intent is not None and self.intent.draining
+
+    @property
+    def cordoned(self) -> bool:
+        """Whether no new session may go there."""
+        return self.intent is not None and (self.intent.cordoned or self.intent.draining)
 
     @property
     def sessions_max(self) -> int:
@@ -39,14 +66,23 @@ class NodeSnapshot(msgspec.Struct, frozen=True):
 class FleetSnapshot(msgspec.Struct, frozen=True):
     """Everything a decision may look at. Keyed by node id or session id.
 
-    `observed` holds what a session's assigned node last wrote; ask `current`, not the mapping,
-    whether that is still worth anything.
+    `restorable` are the sessions that have a snapshot; `wall_now` is Unix seconds, for what people
+    set (deadlines) and what nodes date. `observed` holds what a session's assigned node last wrote;
+    ask `current`, not the mapping, whether that is still worth anything.
     """
 
     nodes: Mapping[str, NodeSnapshot]
     sessions: Mapping[str, SessionRecord]
     assignments: Mapping[str, Assignment]
     observed: Mapping[str, SessionObserved]
+    restorable: AbstractSet[str] = frozenset()
+    wall_now: float = 0.0
+
+    def node_of(self, assignment: Assignment | None) -> NodeSnapshot | None:
+        """The node a session is assigned to, if there is one and it is known."""
+        if assignment is None or assignment.node_id is None:
+            return None
+        return self.nodes.get(assignment.node_id)
 
     def current(self, session_id: str) -> SessionObserved | None:
         """The observation of this very assignment by this very run of its node, or None.
@@ -79,7 +115,7 @@ def current(
     node_of: Callable[[str], NodeSnapshot | None],
 ) -> SessionObserved | None:
     """See `FleetSnapshot.current`; works on parts, so that a view of one session needs no copy."""
-    if assignment is None or observed is None:
+    if assignment is None or assignment.node_id is None or observed is None:
         return None
     node = node_of(assignment.node_id)
     if (

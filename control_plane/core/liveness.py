@@ -1,22 +1,31 @@
-"""Liveness: what silence means, by the reader's own monotonic clock.
+"""Liveness: the thresholds, and the clock that stands still during our own outages.
 
-Owns the thresholds' use and the clock that stands still during our own outages. Never reads a
-clock: `now` (monotonic seconds) is passed in. A verdict is a hint for readers; taking a session
-away from a node also needs its lease to have ended.
+Owns both. Never reads a clock: `now` (monotonic seconds) is passed in. What silence means is
+`core.failover`'s to say.
 """
 
 import msgspec
 
-from schemas.states import NodeState
+from schemas.timing import TimingProfile
 
 
 class LivenessRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """After how much counted silence a node is doubted, then given up; and how long verdicts
-    stand still after our own bus came back (everybody needs a moment to be heard again)."""
+    """In seconds; what each is for stands at the same name in `schemas.timing`."""
 
     suspect_after_s: float
-    lost_after_s: float
     thaw_after_s: float
+    lease_absent_grace_s: float
+    restart_grace_s: float
+
+    @classmethod
+    def of(cls, profile: TimingProfile) -> "LivenessRules":
+        """Those of a timing profile."""
+        return cls(
+            suspect_after_s=profile.suspect_after_s,
+            thaw_after_s=profile.thaw_after_s,
+            lease_absent_grace_s=profile.lease_absent_grace_s,
+            restart_grace_s=profile.restart_grace_s,
+        )
 
 
 class CountedClock(msgspec.Struct, frozen=True):
@@ -49,21 +58,3 @@ class CountedClock(msgspec.Struct, frozen=True):
         if self.frozen_since is None or self.thaws_at is None or now < self.thaws_at:
             return self
         return CountedClock(self.frozen_total_s + self.thaws_at - self.frozen_since)
-
-
-def judge(
-    *, stopped: bool, heard_at: float | None, watched_from: float, now: float, rules: LivenessRules
-) -> NodeState:
-    """What to conclude about a node; the three times are on the counted clock.
-
-    A node never heard is doubted from the start, and given up as late as one that was heard when
-    we began to listen.
-    """
-    if stopped:
-        return NodeState.STOPPED
-    silence_s = now - (watched_from if heard_at is None else heard_at)
-    if silence_s >= rules.lost_after_s:
-        return NodeState.LOST
-    if heard_at is None or silence_s >= rules.suspect_after_s:
-        return NodeState.SUSPECT
-    return NodeState.ALIVE

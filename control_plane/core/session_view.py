@@ -14,10 +14,16 @@ REASON_NODE_SILENT: Final = "node_silent"
 REASON_NODE_LOST: Final = "node_lost"
 REASON_NODE_STOPPED: Final = "node_stopped"
 REASON_UNPLACED: Final = "unplaced"
+UNPLACEABLE: Final = "unplaceable"
+_ON_THE_WAY: Final = frozenset({"drain", "move", "rebalance", "failed"})
+"""Reasons of a placement that somebody asked for while the session ran."""
 
 
 def shown_state(
-    record: SessionRecord, seen: SessionObserved | None, node: NodeSnapshot | None
+    record: SessionRecord,
+    assignment: Assignment | None,
+    seen: SessionObserved | None,
+    node: NodeSnapshot | None,
 ) -> tuple[SessionState, str | None]:
     """The state to show, and why. `seen` must be current (see `fleet.current`) or None.
 
@@ -31,7 +37,15 @@ def shown_state(
         return seen.state, seen.reason
     if record.desired is not DesiredState.RUNNING:
         return SessionState.STOPPED, None
-    return SessionState.PENDING, silent
+    if assignment is None:
+        return SessionState.PENDING, silent
+    if assignment.ended is not None:
+        return assignment.ended, assignment.ended_reason
+    if assignment.unplaceable is not None:
+        return SessionState.PENDING, f"{UNPLACEABLE}: {assignment.unplaceable}"
+    if silent is None and assignment.reason in _ON_THE_WAY:
+        return SessionState.MOVING, assignment.reason
+    return SessionState.PENDING, silent or assignment.reason
 
 
 def _silence_of(node: NodeSnapshot | None) -> str | None:
@@ -53,12 +67,14 @@ def session_view(
     assignment: Assignment | None,
     observed: SessionObserved | None,
     node: NodeSnapshot | None,
+    *,
+    identity: SessionObserved | None = None,
 ) -> SessionView:
-    """Everything shown of a session. `observed` may be stale: it is judged here."""
+    """Everything shown of a session. `observed` may be stale: it is judged here. `identity`: the
+    newest observation by any node; whose account it is stays true when a session moves or its node
+    restarts, though its state does not."""
     seen = current(assignment, observed, lambda _node_id: node)
-    state, reason = shown_state(record, seen, node)
-    # Whose account it is stays true when the node restarts; its state does not.
-    identity = observed if observed is not None and observed.phone else None
+    state, reason = shown_state(record, assignment, seen, node)
     return SessionView(
         session_id=record.session_id,
         tenant_id=record.tenant_id,
@@ -93,7 +109,9 @@ def node_view(node: NodeSnapshot) -> NodeView:
         memory_free_bytes=pulse.memory_free_bytes if pulse else 0,
         cpu_load=pulse.cpu_load if pulse else 0.0,
         age_s=node.age_s,
-        cordoned=record.cordoned,
+        cordoned=node.cordoned,
+        draining=node.draining,
+        address=record.address,
         version=record.version,
         chromium_build=record.chromium_build,
         chromium_sandbox=record.chromium_sandbox,

@@ -5,9 +5,11 @@ letter, then the head is removed. Each can be repeated, so a crash between them 
 Never retries by itself: the lane's next turn does.
 """
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -32,7 +34,7 @@ from schemas.commands import SendAnswer, SendMessage
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, MessageFailed, MessageUnknown
 from schemas.messages import ChatMessage
-from schemas.records import DeadLetter, OutboxItem
+from schemas.records import Assignment, DeadLetter, OutboxItem
 from schemas.resources import OUTBOX
 from schemas.states import MessageState
 from schemas.subjects import CONTROL_PLANE, dead_letter, event
@@ -42,6 +44,8 @@ from schemas.transport.jetstream import JetStream, StoredMessage
 from schemas.transport.lease import Lease
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -135,11 +139,48 @@ class Delivery:
             attempt=head.first_attempt + head.progress.attempts,
             dispatcher_epoch=lease.epoch,
         )
-        answer = await self._nodes.ask(assignment, "send_message", command)
+        answer = await self._unless_moved(
+            assignment, self._nodes.ask(assignment, "send_message", command)
+        )
         assert isinstance(answer, SendAnswer)
         if answer.message_id != item.message_id or not answer.state.final:
             raise BlazzError(ErrorCode.INTERNAL, "the node's answer is about something else")
         return answer
+
+    async def _unless_moved(self, assignment: Assignment, asking: Awaitable[T]) -> T:
+        """The answer, waited for only as long as the session is this very process's: a lane must
+        not stand still because a node that was lost, or began anew, took a message with it.
+
+        Raises `node_unreachable` then: nobody knows, and the next attempt looks the message up.
+        """
+        loop = asyncio.get_running_loop()
+        place = self._place_of(assignment.session_id)
+        try:
+            async with asyncio.timeout(None) as patience:
+
+                def look(session_id: str | None) -> None:
+                    if session_id not in (None, assignment.session_id) or patience.expired():
+                        return
+                    if self._place_of(assignment.session_id) != place:
+                        patience.reschedule(loop.time())
+
+                undo = self._state.on_change(look)
+                try:
+                    return await asking
+                finally:
+                    undo()
+        except TimeoutError:
+            raise BlazzError(
+                ErrorCode.NODE_UNREACHABLE, "the session was placed anew meanwhile"
+            ) from None
+
+    def _place_of(self, session_id: str) -> tuple[int, str] | None:
+        """A session's epoch and its node's incarnation; None without a place."""
+        assignment = self._state.assignment(session_id)
+        if assignment is None or assignment.node_id is None:
+            return None
+        node = self._state.node(assignment.node_id, time.monotonic())
+        return assignment.epoch, node.record.incarnation if node is not None else ""
 
     async def _after_error(self, head: Head, error: BlazzError, age_s: float) -> Head | Done:
         if error.code is ErrorCode.STALE_EPOCH:

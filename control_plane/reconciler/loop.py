@@ -1,7 +1,7 @@
 """The reconciler's loop: the leader turns what is wanted into commands to nodes.
 
 Owns the lease, the wake-ups, what is in flight and the backoff. Never decides what is to be done
-(`core.reconcile` does) and never writes a record itself (`state.fleet_writer` does). Every step
+(`core.reconcile` does) nor how a step is carried out (`acts` does). Every step
 is checked again against newer state right before it is carried out; a refusal is normal.
 """
 
@@ -16,14 +16,13 @@ from control_plane import metrics
 from control_plane.config import ReconcilerSettings
 from control_plane.core import reconcile
 from control_plane.core.backoff import delay_s
-from control_plane.core.reconcile import Step, StepKind
-from control_plane.node_commands import NodeCommands
+from control_plane.core.fleet import FleetSnapshot
+from control_plane.core.needs import Step
+from control_plane.reconciler.acts import Acts
 from control_plane.state.fleet_state import FleetState
-from control_plane.state.fleet_writer import FleetWriter
 from schemas import log_keys
-from schemas.commands import DestroySession, StartSession, StopSession
 from schemas.errors import BlazzError, ErrorCode
-from schemas.records import Assignment, LeaseRecord
+from schemas.records import LeaseRecord
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.lease import Lease, LeaseSpec, hold
@@ -32,27 +31,20 @@ log = structlog.get_logger()
 
 LEASE_KIND: Final = "leader"
 LEASE_NAME: Final = "reconciler"
-LOGOUT_TRIES: Final = 3
-"""A deleted session is unlinked at WhatsApp; one that cannot reach it for so many tries is
-destroyed all the same: its keys go, and the phone shows a dead device."""
 _HELD_MAX: Final = 100_000
+_LOOK_MIN_S: Final = 0.1
+"""A verdict that is due, but frozen, is looked at this often."""
 
 
 class Reconciler:
     """One replica's reconciler; `run` holds the lease or waits for it, for ever."""
 
     def __init__(
-        self,
-        bus: Bus,
-        state: FleetState,
-        writer: FleetWriter,
-        nodes: NodeCommands,
-        settings: ReconcilerSettings,
+        self, bus: Bus, state: FleetState, acts: Acts, settings: ReconcilerSettings
     ) -> None:
         self._bus = bus
         self._state = state
-        self._writer = writer
-        self._nodes = nodes
+        self._acts = acts
         self._settings = settings
         self._wake = asyncio.Event()
         self._busy: dict[str, Step] = {}
@@ -60,6 +52,8 @@ class Reconciler:
         # so that stop and start in quick succession do not wait for each other.
         self._held: dict[str, tuple[Step, float]] = {}
         self._failures: dict[Step, int] = {}
+        self._look_again_at = 0.0
+        self._gone: set[str] = set()
 
     async def run(self, me: LeaseRecord) -> None:
         """Lead whenever the lease can be had, until cancelled."""
@@ -92,6 +86,8 @@ class Reconciler:
         """Until something changed, a backoff ends or the sweep is due."""
         now = time.monotonic()
         due = [at for _step, at in self._held.values() if at > now]
+        if self._look_again_at > now:
+            due.append(self._look_again_at)
         pause_s = min([self._settings.sweep_s, *(at - now for at in due)])
         try:
             async with asyncio.timeout(pause_s):
@@ -102,28 +98,38 @@ class Reconciler:
     def _begin_due(self, lease: Lease, commands: Background) -> None:
         now = time.monotonic()
         self._held = {session: row for session, row in self._held.items() if row[1] > now}
+        fleet = self._state.snapshot(now, time.time())
+        self._tell_of_losses(fleet)
         plan = reconcile.plan(
-            self._state.snapshot(now),
-            self._busy,
-            dict(self._held.values()),
-            now,
-            self._settings.stagger,
+            fleet, self._busy, dict(self._held.values()), now, self._settings.rules
         )
+        again_in_s = plan.look_again_in_s
+        self._look_again_at = 0.0 if again_in_s is None else now + max(_LOOK_MIN_S, again_in_s)
         metrics.STARTS_WAITING.set(plan.starts_waiting)
+        metrics.MOVES_WAITING.set(plan.moves_waiting)
         for step in plan.steps:
             if len(self._busy) >= self._settings.commands_max:
                 break
             self._busy[step.session_id] = step
-            commands.start(self._carry_out(lease, step), name=f"reconcile {step.kind}")
+            commands.start(self._carry_out(lease, step), name=f"reconcile {step.act}")
+
+    def _tell_of_losses(self, fleet: FleetSnapshot) -> None:
+        gone = {node_id for node_id, node in fleet.nodes.items() if node.gone}
+        for node_id in sorted(gone - self._gone):
+            metrics.NODES_LOST.inc()
+            log.warning(
+                "node.given_up",
+                **{log_keys.NODE: node_id, log_keys.STATE: fleet.nodes[node_id].state},
+            )
+        self._gone = gone
 
     async def _carry_out(self, lease: Lease, step: Step) -> None:
         code = "ok"
         try:
-            if lease.still_held() and reconcile.still_wanted(
-                self._state.snapshot_of(step.session_id, time.monotonic()), step
-            ):
-                await self._apply(step)
-            self._failures.pop(step, None)
+            newer = self._state.snapshot_of(step.session_id, time.monotonic(), time.time())
+            if lease.still_held() and reconcile.still_wanted(newer, step, self._settings.rules):
+                await self._acts.carry_out(step, self._failures.get(step.key, 0))
+            self._failures.pop(step.key, None)
             self._hold(step, self._settings.settle_s)
         except BlazzError as error:
             code = error.code
@@ -131,62 +137,22 @@ class Reconciler:
         except Exception:
             # One session's fault must not end the leadership over all the others.
             code = ErrorCode.INTERNAL
-            log.exception("reconcile.step_crashed", step=step.kind)
+            log.exception("reconcile.step_crashed", step=step.act)
             self._hold_after(step, BlazzError(code))
         finally:
             self._busy.pop(step.session_id, None)
             self._wake.set()
-            metrics.COMMANDS.labels(kind=step.kind, code=code).inc()
-
-    async def _apply(self, step: Step) -> None:
-        assignment = self._state.assignment(step.session_id)
-        match step.kind:
-            case StepKind.FORGET:
-                await self._writer.forget(step.tenant_id, step.session_id)
-            case StepKind.RAISE_EPOCH:
-                assert assignment is not None
-                await self._writer.raise_epoch(assignment)
-            case StepKind.START:
-                await self._start(_assigned(step))
-            case StepKind.STOP:
-                command = StopSession(session_id=step.session_id, epoch=step.epoch)
-                await self._nodes.ask(_assigned(step), "stop", command)
-            case StepKind.DESTROY:
-                reachable = self._failures.get(step, 0) < LOGOUT_TRIES
-                await self._destroy(_assigned(step), logout=reachable)
-                await self._writer.forget(step.tenant_id, step.session_id)
-
-    async def _start(self, assignment: Assignment) -> None:
-        record = self._state.session(assignment.tenant_id, assignment.session_id)
-        if record is None:
-            return
-        command = StartSession(
-            session_id=assignment.session_id,
-            epoch=assignment.epoch,
-            tenant_id=assignment.tenant_id,
-            engine=record.engine,
-        )
-        await self._nodes.ask(assignment, "start", command)
-
-    async def _destroy(self, assignment: Assignment, *, logout: bool) -> None:
-        command = DestroySession(
-            session_id=assignment.session_id, epoch=assignment.epoch, logout=logout
-        )
-        try:
-            await self._nodes.ask(assignment, "destroy_session", command)
-        except BlazzError as error:
-            if error.code is not ErrorCode.SESSION_NOT_FOUND:
-                raise
+            metrics.COMMANDS.labels(kind=step.act, code=code).inc()
 
     def _hold(self, step: Step, for_s: float) -> None:
         if len(self._held) < _HELD_MAX:
-            self._held[step.session_id] = (step, time.monotonic() + for_s)
+            self._held[step.session_id] = (step.key, time.monotonic() + for_s)
 
     def _hold_after(self, step: Step, error: BlazzError) -> None:
-        failures = self._failures.get(step, 0) + 1
+        failures = self._failures.get(step.key, 0) + 1
         if len(self._failures) >= _HELD_MAX:
             self._failures.clear()
-        self._failures[step] = failures
+        self._failures[step.key] = failures
         settings = self._settings
         pause_s = delay_s(
             failures,
@@ -197,7 +163,7 @@ class Reconciler:
         self._hold(step, pause_s)
         log.warning(
             "reconcile.step_failed",
-            step=step.kind,
+            step=step.act,
             attempt=failures,
             **{
                 log_keys.SESSION: step.session_id,
@@ -207,8 +173,3 @@ class Reconciler:
                 log_keys.DETAIL: error.detail,
             },
         )
-
-
-def _assigned(step: Step) -> Assignment:
-    assert step.node_id is not None
-    return Assignment(step.session_id, step.tenant_id, step.node_id, step.epoch)

@@ -1,8 +1,8 @@
 """The fleet's state in memory: folded from the fleet bucket and the nodes' pulses alone.
 
-Owns the fold and the index by tenant. Never reads the bus or a clock: entries, pulses and `now`
-(monotonic seconds) are handed in. A write of our own is folded like any other, by revision, so
-that an answer to a caller does not wait for the watch.
+Owns the fold and the index by tenant; the signs of the nodes' life are `node_signs`'s. Never reads
+the bus or a clock: entries, pulses and `now` (monotonic seconds) are handed in. A write of our own
+is folded like any other, by revision, so that an answer to a caller does not wait for the watch.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,23 +12,31 @@ import msgspec
 import structlog
 
 from control_plane.core import fleet, session_view
-from control_plane.core.liveness import CountedClock, LivenessRules, judge
+from control_plane.core.liveness import LivenessRules
+from control_plane.state.node_signs import NodeSigns
 from schemas.api import SessionView
 from schemas.records import (
     Assignment,
     CapacityRecord,
     Heartbeat,
+    NodeIntent,
     NodeRecord,
     SessionObserved,
     SessionRecord,
 )
+from schemas.snapshots import SnapshotHead
 from schemas.states import DesiredState
 from schemas.subjects import (
     ASSIGNMENTS_PREFIX,
     CAPACITY_PREFIX,
+    INTENTS_PREFIX,
+    LEASES_PREFIX,
     NODES_PREFIX,
     OBSERVED_PREFIX,
     SESSIONS_PREFIX,
+    SNAPSHOT_HEADS_PREFIX,
+    assignment_key,
+    lease_key,
 )
 
 log = structlog.get_logger()
@@ -38,14 +46,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 Listener = Callable[[str | None], None]
 """Told which session may have changed; None: perhaps any (a node's pulse, a resync)."""
 
-_INCARNATIONS_KEPT = 2
-"""A node restarting overlaps with its own past; more than two at once is a fault elsewhere."""
-
-
-class _Pulse(msgspec.Struct, frozen=True):
-    heartbeat: Heartbeat
-    heard_at: float
-    counted_at: float
+_NODE_LEASES = lease_key("node", "")
 
 
 class FleetState:
@@ -54,21 +55,21 @@ class FleetState:
     def __init__(self, rules: LivenessRules, *, now: float) -> None:
         self.rules = rules
         self.synced = False
-        self.clock = CountedClock()
-        self._watched_from = now
+        self.signs = NodeSigns(rules, now=now)
         self._revisions: dict[str, int] = {}
         self._nodes: dict[str, NodeRecord] = {}
+        self._intents: dict[str, NodeIntent] = {}
+        self._restorable: set[str] = set()
         self._reserved: dict[str, int] = {}
         self._sessions: dict[str, SessionRecord] = {}
         self._of_tenant: dict[str, dict[str, SessionRecord]] = {}
         self._assignments: dict[str, Assignment] = {}
         self._observed: dict[str, dict[str, SessionObserved]] = {}
-        self._pulses: dict[str, dict[str, _Pulse]] = {}
         self._listeners: list[Listener] = []
 
     # Folding -----------------------------------------------------------------------------------
 
-    def fold(self, key: str, raw: bytes | None, revision: int) -> None:
+    def fold(self, key: str, raw: bytes | None, revision: int, *, now: float) -> None:
         """Take in a key's value (None: deleted). An older revision than known changes nothing;
         revision 0 says that the key was found gone."""
         if revision and revision <= self._revisions.get(key, 0):
@@ -78,13 +79,23 @@ class FleetState:
         else:
             self._revisions[key] = revision
         try:
-            session_id = self._fold_value(key, raw)
+            if key.startswith(LEASES_PREFIX):
+                self._fold_lease(key, raw, now)
+                return
+            session_id = self._fold_value(key, raw, now)
         except msgspec.MsgspecError:
             log.warning("fleet.record_malformed", key=key)
             return
         self.tell(session_id)
 
-    def _fold_value(self, key: str, raw: bytes | None) -> str | None:
+    def _fold_lease(self, key: str, raw: bytes | None, now: float) -> None:
+        if not key.startswith(_NODE_LEASES):
+            return
+        # A renewal is no news to anybody: only coming and going is told.
+        if self.signs.lease_seen(key.removeprefix(_NODE_LEASES), raw is not None, now):
+            self.tell(None)
+
+    def _fold_value(self, key: str, raw: bytes | None, now: float) -> str | None:
         last = key.rpartition(".")[2]
         if key.startswith(SESSIONS_PREFIX):
             self._fold_session(last, _decode(raw, SessionRecord))
@@ -100,9 +111,15 @@ class FleetState:
                 del self._observed[last]
             return last
         if key.startswith(NODES_PREFIX):
-            _set(self._nodes, last, _decode(raw, NodeRecord))
-            if raw is None:
-                self._pulses.pop(last, None)
+            record = _decode(raw, NodeRecord)
+            _set(self._nodes, last, record)
+            self.signs.record_seen(last, record, now)
+        elif key.startswith(INTENTS_PREFIX):
+            _set(self._intents, last, _decode(raw, NodeIntent))
+        elif key.startswith(SNAPSHOT_HEADS_PREFIX):
+            head = _decode(raw, SnapshotHead)
+            held = head is not None and head.generations > 0
+            (self._restorable.add if held else self._restorable.discard)(last)
         elif key.startswith(CAPACITY_PREFIX):
             capacity = _decode(raw, CapacityRecord)
             _set(self._reserved, last, capacity.reserved if capacity else None)
@@ -118,22 +135,7 @@ class FleetState:
 
     def hear(self, pulse: Heartbeat, now: float) -> None:
         """Take in a heartbeat; one no newer than the last of its incarnation is dropped."""
-        of_node = self._pulses.setdefault(pulse.node_id, {})
-        last = of_node.pop(pulse.incarnation, None)
-        if last is not None and pulse.sequence <= last.heartbeat.sequence:
-            of_node[pulse.incarnation] = last
-            return
-        of_node[pulse.incarnation] = _Pulse(pulse, now, self.clock.counted(now))
-        while len(of_node) > _INCARNATIONS_KEPT:
-            del of_node[next(iter(of_node))]
-
-    def bus_lost(self, began_at: float) -> None:
-        """Our own bus is away since `began_at`: silence proves nothing from then on."""
-        self.clock = self.clock.bus_lost(began_at)
-
-    def bus_back(self, now: float) -> None:
-        """Our own bus is back."""
-        self.clock = self.clock.bus_back(now, self.rules.thaw_after_s)
+        self.signs.hear(pulse, now)
 
     # Listening ---------------------------------------------------------------------------------
 
@@ -154,20 +156,16 @@ class FleetState:
         record = self._nodes.get(node_id)
         if record is None:
             return None
-        pulse = self._pulses.get(node_id, {}).get(record.incarnation)
-        state = judge(
-            stopped=record.stopped,
-            heard_at=pulse.counted_at if pulse else None,
-            watched_from=self._watched_from,
-            now=self.clock.counted(now),
-            rules=self.rules,
-        )
+        judged = self.signs.judge(record, now)
         return fleet.NodeSnapshot(
             record=record,
-            state=state,
+            state=judged.state,
             reserved=self._reserved.get(node_id, 0),
-            heartbeat=pulse.heartbeat if pulse else None,
-            age_s=max(0.0, now - pulse.heard_at) if pulse else None,
+            heartbeat=judged.heartbeat,
+            age_s=judged.age_s,
+            intent=self._intents.get(node_id),
+            gone=judged.gone,
+            gone_in_s=judged.gone_in_s,
         )
 
     def nodes(self, now: float) -> dict[str, fleet.NodeSnapshot]:
@@ -191,6 +189,10 @@ class FleetState:
         """Which node should run it."""
         return self._assignments.get(session_id)
 
+    def assignment_revision(self, session_id: str) -> int:
+        """The revision of what `assignment` answers; 0 if there is none."""
+        return self._revisions.get(assignment_key(session_id), 0)
+
     def observed(self, session_id: str, now: float) -> SessionObserved | None:
         """What its node saw of it, if that is of the current epoch and incarnation."""
         assignment = self._assignments.get(session_id)
@@ -205,10 +207,17 @@ class FleetState:
     def view(self, record: SessionRecord, now: float) -> SessionView:
         """A session as customers see it."""
         assignment = self._assignments.get(record.session_id)
-        node = self.node(assignment.node_id, now) if assignment else None
-        return session_view.session_view(record, assignment, self._last_observed(assignment), node)
+        node = self._node_of(assignment, now)
+        newest = max(
+            self._observed.get(record.session_id, {}).values(),
+            key=lambda seen: seen.epoch,
+            default=None,
+        )
+        return session_view.session_view(
+            record, assignment, self._last_observed(assignment), node, identity=newest
+        )
 
-    def snapshot(self, now: float) -> fleet.FleetSnapshot:
+    def snapshot(self, now: float, wall_now: float) -> fleet.FleetSnapshot:
         """A frozen copy of all of it: linear in the number of sessions."""
         observed = {}
         for session_id, assignment in self._assignments.items():
@@ -220,26 +229,45 @@ class FleetState:
             sessions=dict(self._sessions),
             assignments=dict(self._assignments),
             observed=observed,
+            restorable=frozenset(self._restorable),
+            wall_now=wall_now,
         )
 
-    def snapshot_of(self, session_id: str, now: float) -> fleet.FleetSnapshot:
+    def snapshot_of(self, session_id: str, now: float, wall_now: float) -> fleet.FleetSnapshot:
         """A frozen copy of what concerns one session."""
         record, assignment = self._sessions.get(session_id), self._assignments.get(session_id)
-        node = self.node(assignment.node_id, now) if assignment else None
+        node = self._node_of(assignment, now)
         seen = self._last_observed(assignment)
         return fleet.FleetSnapshot(
-            nodes={node.record.node_id: node} if node else {},
+            nodes={node.node_id: node} if node else {},
             sessions={session_id: record} if record else {},
             assignments={session_id: assignment} if assignment else {},
             observed={session_id: seen} if seen else {},
+            restorable=frozenset({session_id} & self._restorable),
+            wall_now=wall_now,
         )
 
-    def placement_snapshot(self, now: float) -> fleet.FleetSnapshot:
-        """Only what placement looks at: linear in the number of nodes."""
-        return fleet.FleetSnapshot(self.nodes(now), {}, {}, {})
+    def placement_snapshot(self, tenant_id: str, now: float) -> fleet.FleetSnapshot:
+        """Only what placing a tenant's session looks at: all nodes, and where its others are."""
+        own = self._of_tenant.get(tenant_id, {})
+        assignments = {key: self._assignments[key] for key in own if key in self._assignments}
+        return fleet.FleetSnapshot(self.nodes(now), {}, assignments, {})
+
+    def assigned_to(self, node_id: str) -> list[Assignment]:
+        """Every session whose place is on a node: linear in the number of sessions."""
+        return [held for held in self._assignments.values() if held.node_id == node_id]
+
+    def intent(self, node_id: str) -> NodeIntent | None:
+        """What operators want of a node."""
+        return self._intents.get(node_id)
+
+    def _node_of(self, assignment: Assignment | None, now: float) -> fleet.NodeSnapshot | None:
+        if assignment is None or assignment.node_id is None:
+            return None
+        return self.node(assignment.node_id, now)
 
     def _last_observed(self, assignment: Assignment | None) -> SessionObserved | None:
-        if assignment is None:
+        if assignment is None or assignment.node_id is None:
             return None
         return self._observed.get(assignment.session_id, {}).get(assignment.node_id)
 

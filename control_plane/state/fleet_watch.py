@@ -16,7 +16,7 @@ from control_plane.state.fleet_state import FleetState
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import Heartbeat
 from schemas.resources import FLEET
-from schemas.subjects import ALL_HEARTBEATS
+from schemas.subjects import ALL_HEARTBEATS, FLEET_WATCHED
 from schemas.transport import typed
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
@@ -63,11 +63,11 @@ async def _hear(pulses: AsyncIterator[tuple[str, Heartbeat]], state: FleetState)
 
 
 async def _watch(bus: Bus, state: FleetState, synced: asyncio.Event) -> None:
-    async with aclosing(watch(Bucket(bus, FLEET))) as changes:
+    async with aclosing(watch(Bucket(bus, FLEET), *FLEET_WATCHED)) as changes:
         async for change in changes:
             match change.kind:
                 case ChangeKind.PUT | ChangeKind.DELETE:
-                    state.fold(change.key, change.value, change.revision)
+                    state.fold(change.key, change.value, change.revision, now=time.monotonic())
                 case ChangeKind.SYNCED:
                     state.synced = True
                     synced.set()
@@ -85,9 +85,9 @@ async def _note_outages(bus: Bus, state: FleetState) -> None:
         outage = bus.last_outage
         if bus.outages != seen and outage is not None:
             seen = bus.outages
-            state.bus_lost(outage.began_at)
+            state.signs.bus_lost(outage.began_at)
             away = True
             log.warning("fleet.verdicts_frozen", reason=outage.reason)
         if away and bus.connected:
             away = False
-            state.bus_back(time.monotonic())
+            state.signs.bus_back(time.monotonic())

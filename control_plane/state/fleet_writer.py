@@ -7,7 +7,6 @@ batch as the assignment, so that no number of concurrent writers can oversubscri
 
 import asyncio
 import hashlib
-import random
 import time
 from collections.abc import Callable
 from typing import Final
@@ -15,41 +14,36 @@ from typing import Final
 import msgspec
 import structlog
 
-from control_plane.core.backoff import delay_s
 from control_plane.core.placement import Unplaceable, Wanted, place
-from control_plane.state.fleet_state import FleetState
+from control_plane.state.commits import TRIES_MAX, Commits
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import (
     Assignment,
-    CapacityRecord,
     SessionNameRecord,
     SessionRecord,
 )
 from schemas.states import DesiredState
 from schemas.subjects import (
     assignment_key,
-    capacity_key,
     observed_key,
     session_key,
     session_name_key,
 )
-from schemas.transport.kv import Bucket, Conflict, Delete, Entry, Put
+from schemas.transport.kv import Conflict, Delete, Entry, Put
 
 log = structlog.get_logger()
 
-_TRIES_MAX: Final = 24
-_PAUSE_MIN_S: Final = 0.005
-_PAUSE_MAX_S: Final = 0.2
 _UNSURE: Final = frozenset({ErrorCode.TIMEOUT, ErrorCode.NATS_UNAVAILABLE})
 
 
 class FleetWriter:
     """Writes with compare-and-set, and folds what it wrote into the state at once."""
 
-    def __init__(self, bucket: Bucket, state: FleetState) -> None:
-        self._bucket = bucket
-        self._state = state
+    def __init__(self, commits: Commits) -> None:
+        self._commits = commits
+        self._bucket = commits.bucket
+        self._state = commits.state
         # Creators in this process wait for each other instead of losing races against each other;
         # those in other processes still race, and the server decides.
         self._placing = asyncio.Lock()
@@ -60,33 +54,27 @@ class FleetWriter:
         Raises `no_node_available`, `session_exists`, `nats_unavailable`.
         """
         async with self._placing:
-            for attempt in range(1, _TRIES_MAX + 1):
+            for attempt in range(1, TRIES_MAX + 1):
                 node_id = self._choose(record)
                 assignment = Assignment(record.session_id, record.tenant_id, node_id, 1)
                 try:
-                    if await self._create_at(record, assignment):
+                    if await self._create_at(record, assignment, node_id):
                         return assignment
                 except Conflict:
-                    await self._pause(attempt)
+                    await self._commits.pause(attempt)
         raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, "too many sessions are created at once")
 
     def _choose(self, record: SessionRecord) -> str:
         wanted = Wanted(record.tenant_id, record.engine, record.region)
-        found = place(self._state.placement_snapshot(time.monotonic()), wanted)
+        found = place(self._state.placement_snapshot(record.tenant_id, time.monotonic()), wanted)
         if isinstance(found, Unplaceable):
             raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, str(found.reason))
         return found.node_id
 
-    async def _create_at(self, record: SessionRecord, assignment: Assignment) -> bool:
+    async def _create_at(self, record: SessionRecord, assignment: Assignment, node_id: str) -> bool:
         """Write it if the node has room by the newest count; else learn that count, say False."""
-        node_id = assignment.node_id
-        key = capacity_key(node_id)
-        capacity = await self._bucket.get(key, CapacityRecord)
-        reserved = capacity.value.reserved if capacity.value else 0
-        if capacity.value is not None:
-            self._fold(key, capacity.value, capacity.revision)
-        node = self._state.node(node_id, time.monotonic())
-        if node is None or reserved >= node.sessions_max:
+        taken = await self._commits.place_taken(node_id)
+        if taken is None:
             return False
         puts = [
             Put(
@@ -95,11 +83,7 @@ class FleetWriter:
                 expect_revision=0,
             ),
             Put(key=assignment_key(record.session_id), value=assignment, expect_revision=0),
-            Put(
-                key=key,
-                value=CapacityRecord(node_id, reserved + 1),
-                expect_revision=capacity.revision,
-            ),
+            taken,
         ]
         if record.name is not None:
             puts.append(await self._claim_name(record, record.name))
@@ -116,7 +100,7 @@ class FleetWriter:
 
     async def _commit_new(self, puts: list[Put], record: SessionRecord) -> None:
         try:
-            await self._commit(puts)
+            await self._commits.write(puts)
         except BlazzError as error:
             if error.code not in _UNSURE:
                 raise
@@ -140,7 +124,7 @@ class FleetWriter:
 
         Raises `session_not_found`, `conflict`, `nats_unavailable`.
         """
-        for attempt in range(1, _TRIES_MAX + 1):
+        for attempt in range(1, TRIES_MAX + 1):
             held = await self._bucket.get(session_key(tenant_id, session_id), SessionRecord)
             old = held.value
             if old is None or old.desired is DesiredState.DELETED:
@@ -156,13 +140,13 @@ class FleetWriter:
                 Put(key=held.key, value=record, expect_revision=held.revision)
             ]
             if raises:
-                changes.append(_raised(assigned))
+                changes.append(_raised(assigned, ended=None, ended_reason=None, failures=()))
             if desired is DesiredState.DELETED and old.name is not None:
                 changes += await self._release_name(old, old.name)
             try:
-                await self._commit(changes)
+                await self._commits.write(changes)
             except Conflict:
-                await self._pause(attempt)
+                await self._commits.pause(attempt)
                 continue
             log.info(
                 "session.desired_changed",
@@ -173,18 +157,19 @@ class FleetWriter:
         raise BlazzError(ErrorCode.CONFLICT, "the session is changed by others all the time")
 
     async def raise_epoch(self, expected: Assignment) -> None:
-        """Place a session anew on its node, if its assignment is still `expected`.
+        """Place a session anew on its node, if its assignment is still `expected`; a wish to move
+        it is dropped.
 
         Raises `conflict` when it is not.
         """
         assigned = await self._bucket.get(assignment_key(expected.session_id), Assignment)
         if assigned.value != expected:
             raise Conflict("the assignment has changed")
-        await self._commit([_raised(assigned)])
+        await self._commits.write([_raised(assigned, moving_to=None)])
 
     async def forget(self, tenant_id: str, session_id: str) -> None:
         """Drop a deleted session's records and give its place back. Safe to repeat."""
-        for attempt in range(1, _TRIES_MAX + 1):
+        for attempt in range(1, TRIES_MAX + 1):
             held = await self._bucket.get(session_key(tenant_id, session_id), SessionRecord)
             assigned = await self._bucket.get(assignment_key(session_id), Assignment)
             changes: list[Put | Delete] = []
@@ -194,7 +179,8 @@ class FleetWriter:
                 changes.append(Delete(key=held.key, expect_revision=held.revision))
             if assigned.value is not None:
                 changes.append(Delete(key=assigned.key, expect_revision=assigned.revision))
-                changes.append(await self._give_back(assigned.value.node_id))
+                if assigned.value.node_id is not None:
+                    changes.append(await self._commits.place_given_back(assigned.value.node_id))
             if not changes:
                 return
             changes += [
@@ -202,21 +188,12 @@ class FleetWriter:
                 for node_id in self._state.observed_nodes(session_id)
             ]
             try:
-                await self._commit(changes)
+                await self._commits.write(changes)
             except Conflict:
-                await self._pause(attempt)
+                await self._commits.pause(attempt)
                 continue
             return
         raise BlazzError(ErrorCode.CONFLICT, "the node's capacity is changed all the time")
-
-    async def _give_back(self, node_id: str) -> Put:
-        capacity = await self._bucket.get(capacity_key(node_id), CapacityRecord)
-        reserved = capacity.value.reserved if capacity.value else 0
-        return Put(
-            key=capacity.key,
-            value=CapacityRecord(node_id, max(0, reserved - 1)),
-            expect_revision=capacity.revision,
-        )
 
     async def _release_name(self, record: SessionRecord, name: str) -> list[Put | Delete]:
         held = await self._bucket.get(_name_key(record.tenant_id, name), SessionNameRecord)
@@ -224,31 +201,16 @@ class FleetWriter:
             return []
         return [Delete(key=held.key, expect_revision=held.revision)]
 
-    async def _commit(self, changes: list[Put] | list[Put | Delete]) -> None:
-        last = await self._bucket.batch(changes)
-        for number, change in enumerate(changes):
-            revision = last - (len(changes) - 1 - number)
-            value = change.value if isinstance(change, Put) else None
-            self._fold(change.key, value, revision)
-
-    def _fold(self, key: str, value: msgspec.Struct | None, revision: int) -> None:
-        raw = None if value is None else msgspec.json.encode(value)
-        self._state.fold(key, raw, revision)
-
-    async def _pause(self, attempt: int) -> None:
-        await asyncio.sleep(
-            delay_s(attempt, random.random(), min_s=_PAUSE_MIN_S, max_s=_PAUSE_MAX_S)
-        )
-
 
 def _name_key(tenant_id: str, name: str) -> str:
     return session_name_key(tenant_id, hashlib.sha256(name.encode()).hexdigest())
 
 
-def _raised(assigned: Entry[Assignment]) -> Put:
-    assert assigned.value is not None
+def _raised(assigned: Entry[Assignment], **changes: object) -> Put:
+    old = assigned.value
+    assert old is not None
     return Put(
         key=assigned.key,
-        value=msgspec.structs.replace(assigned.value, epoch=assigned.value.epoch + 1),
+        value=msgspec.structs.replace(old, epoch=old.epoch + 1, **changes),
         expect_revision=assigned.revision,
     )

@@ -7,4 +7,6 @@
   const records = (await require("SandboxVault").login()) ? await loadKept() : [];
   await require("SandboxSession").start();
   outbound.resume(records);
+  // The session works without it; a page that is on its way out can't have one.
+  await navigator.serviceWorker.register("/sw.js").catch(() => {});
 })();

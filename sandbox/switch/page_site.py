@@ -29,6 +29,7 @@ def page_app(switch: Switch) -> web.Application:
     site = _PageSite(switch)
     app = web.Application(client_max_size=wire.MEDIA_BYTES_MAX)
     app.router.add_get("/", site.index)
+    app.router.add_get("/sw.js", site.service_worker)
     app.router.add_get("/sandbox/config.js", site.config)
     app.router.add_get("/sandbox/page/{name}", site.file)
     app.router.add_get(wire.LINK_PATH, site.link)
@@ -51,6 +52,10 @@ class _PageSite:
     async def index(self, _request: web.Request) -> web.StreamResponse:
         headers = {"Content-Security-Policy": _POLICY}
         return web.FileResponse(_PAGE / "index.html", headers=headers)
+
+    async def service_worker(self, _request: web.Request) -> web.StreamResponse:
+        # At the root: a worker answers only for what is below its own path.
+        return web.FileResponse(_PAGE / "sw.js")
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         path = _PAGE / Path(request.match_info["name"]).name

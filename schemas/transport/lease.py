@@ -210,8 +210,12 @@ class Lease:
                 case Renewal.RENEW:
                     pass
             try:
-                await self.renew()
+                # Whatever it waits for ends with the deadline: the holder must stop in time.
+                async with asyncio.timeout(self.deadline - now):
+                    await self.renew()
                 renew_at = now + profile.lease_renew_s
+            except TimeoutError:
+                continue
             except BlazzError as error:
                 if error.code is ErrorCode.LEASE_LOST:
                     raise

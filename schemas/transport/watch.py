@@ -86,8 +86,8 @@ class View:
         return [KvChange(ChangeKind.DELETE, key) for key in gone]
 
 
-async def watch(bucket: Bucket, prefix: str = "") -> AsyncGenerator[KvChange[bytes], None]:
-    """Existing keys under `prefix`, `SYNCED`, then every change, for ever.
+async def watch(bucket: Bucket, *prefixes: str) -> AsyncGenerator[KvChange[bytes], None]:
+    """Existing keys under the `prefixes` (none given: all), `SYNCED`, then every change, for ever.
 
     A reader that is slow sees a key's latest value, not each between. Survives outages: `STALE`,
     what changed meanwhile, `SYNCED`. A sweep beside it is still wise. Close it with `aclosing`.
@@ -96,7 +96,7 @@ async def watch(bucket: Bucket, prefix: str = "") -> AsyncGenerator[KvChange[byt
     view = View()
     config = {
         "deliver_policy": "last_per_subject",
-        "filter_subject": bucket.subject_filter(prefix),
+        "filter_subjects": [bucket.subject_filter(prefix) for prefix in prefixes or ("",)],
     }
     while True:
         view.begin_resync()

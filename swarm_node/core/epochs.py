@@ -39,6 +39,13 @@ def on_command(held: int, given: int) -> None:
         raise _stale(held, given)
 
 
+def on_released(released: int | None, given: int) -> None:
+    """Judge a command that may bring back a session this node let go under epoch `released`: only
+    a later placement may. Raises `stale_epoch`."""
+    if released is not None and given <= released:
+        raise _stale(released, given)
+
+
 def _stale(held: int, given: int) -> BlazzError:
     return BlazzError(
         ErrorCode.STALE_EPOCH,

@@ -27,6 +27,7 @@ class Event(StrEnum):
     CONNECTION_CHANGED = "connection_changed"
     ENGINE_FAILED = "engine_failed"
     ENGINE_GAVE_UP = "engine_gave_up"
+    RESTORE_FAILED = "restore_failed"
     LOGGED_OUT = "logged_out"
     REPLACED = "replaced"
     LEASE_LOST = "lease_lost"
@@ -106,13 +107,20 @@ TRANSITIONS: Final[dict[tuple[SessionState, Event], _Row]] = {
     # trouble
     **{(s, _E.ENGINE_FAILED): (_S.STARTING, _RETRY) for s in _RUNNING},
     **{(s, _E.ENGINE_GAVE_UP): (_S.FAILED, _KILL) for s in _RUNNING},
+    # a restored state that does not come up: an older one is tried, at once
+    (_S.STARTING, _E.RESTORE_FAILED): (
+        _S.STARTING,
+        (_X.CLEAR_CODES, _X.KILL_ENGINE, _X.LAUNCH_ENGINE),
+    ),
     **{(s, _E.LOGGED_OUT): (_S.LOGGED_OUT, _END) for s in _RUNNING},
     **{(s, _E.REPLACED): (_S.FENCED, _END) for s in _RUNNING},
     # at somebody's word
     **{(s, _E.STOP): (_S.STOPPED, _END) for s in _RUNNING},
     **{(s, _E.STOP): (_S.STOPPED, ()) for s in (*_AT_REST, _S.MOVING)},
     **{(s, _E.MOVE): (_S.MOVING, _END) for s in _RUNNING},
-    **{(s, _E.LEASE_LOST): (_S.FENCED, _KILL) for s in (*_RUNNING, _S.MOVING)},
+    **{(s, _E.LEASE_LOST): (_S.FENCED, _KILL) for s in _RUNNING},
+    # its engine has ended already
+    (_S.MOVING, _E.LEASE_LOST): (_S.FENCED, ()),
 }
 
 

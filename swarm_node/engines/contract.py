@@ -19,13 +19,27 @@ from schemas.states import Ack, EngineKind
 
 
 class EngineSpec(msgspec.Struct, frozen=True):
-    """Which session an engine runs. `profile_dir` is its own; it outlives the engine."""
+    """Which session an engine runs. `profile_dir` is its own; it outlives the engine.
+
+    `page_storage`: what the page's localStorage must hold before the first load (a snapshot's, or
+    the last one read: it reaches the disk up to 52 s late); None leaves it as it is on disk.
+    """
 
     session_id: str
     tenant_id: str
     epoch: int
     profile_dir: Path
     proxy: str | None = None
+    page_storage: dict[str, str] | None = None
+
+
+class SnapshotFiles(msgspec.Struct, frozen=True):
+    """Which files of a profile a snapshot holds: paths or directories relative to `profile_dir`.
+    `append_only`: name patterns (`*.log`) of files that only ever grow at their end."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    append_only: tuple[str, ...] = ()
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -241,6 +255,16 @@ class Engine(Protocol):
 
     async def probe(self) -> Probe:
         """Check it through and through, now. Raises `page_timeout` when it doesn't answer."""
+        ...
+
+    @property
+    def snapshot_files(self) -> SnapshotFiles:
+        """What of its profile makes the session; the rest is caches."""
+        ...
+
+    async def page_storage(self) -> dict[str, str] | None:
+        """The page's localStorage, read now; None if the engine keeps nothing but files.
+        Raises `page_timeout`, `page_not_ready`."""
         ...
 
     async def renew_qr(self) -> None:

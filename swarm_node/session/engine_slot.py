@@ -1,7 +1,8 @@
 """The engine slot: one launched engine from its launch to its end.
 
-Owns the launch (through the start gate), the reader of its events, and the two ways to end it:
-`stop` asks and falls back to killing, `kill` doesn't ask. Never decides why or when.
+Owns the launch (through the start gate: first its profile is made ready, then it starts), the
+reader of its events, and the two ways to end it: `stop` asks and falls back to killing, `kill`
+doesn't ask. Never decides why or when.
 """
 
 import asyncio
@@ -19,31 +20,42 @@ from swarm_node.session.timings import SessionTimings
 log = structlog.get_logger()
 
 OnEvent = Callable[["EngineSlot", EngineEvent], Awaitable[None]]
+MakeEngine = Callable[[dict[str, str] | None], Engine]
+"""Makes an engine with this page storage; see `EngineSpec.page_storage`."""
+Prepare = Callable[[], Awaitable[Engine]]
+"""Makes the profile ready and the engine for it. Bounded. Raises `BlazzError`."""
 
 
 class EngineSlot:
     """One engine's life. `drive` runs as a task; `stop` or `kill` ends it, once."""
 
     def __init__(
-        self, engine: Engine, *, gate: StartGate, timings: SessionTimings, on_event: OnEvent
+        self, prepare: Prepare, *, gate: StartGate, timings: SessionTimings, on_event: OnEvent
     ) -> None:
-        self.engine = engine
+        self.engine: Engine | None = None
+        """None until its profile is ready."""
         self.ending = False
         """Set before the end begins: what the engine says of its state no longer matters."""
+        self.ended_cleanly = False
+        """Whether the engine, once launched, was closed in its own time."""
         self.driver: asyncio.Task[None] | None = None
+        self._prepare = prepare
         self._gate = gate
         self._timings = timings
         self._on_event = on_event
         self._launched = False
+        self._broken = False
         self._stop_limit: asyncio.Timeout | None = None
 
     async def drive(self) -> None:
         """Launch and read until the end. Trouble is reported as `EngineFailed`, never raised."""
         try:
-            async with self._gate.turn(), asyncio.timeout(self._timings.launch_max_s):
-                await self.engine.start()
+            async with self._gate.turn():
+                self.engine = engine = await self._prepare()
+                async with asyncio.timeout(self._timings.launch_max_s):
+                    await engine.start()
             self._launched = True
-            async for event in self.engine.events():
+            async for event in engine.events():
                 await self._on_event(self, event)
             trouble = EngineFailed(ErrorCode.BROWSER_CRASHED, "the engine ended by itself")
         except BlazzError as error:
@@ -53,14 +65,18 @@ class EngineSlot:
         except Exception:
             log.exception("engine.driver_failed")
             trouble = EngineFailed(ErrorCode.INTERNAL, "the engine's driver failed")
+        self._broken = True
         if not self.ending:
             await self._on_event(self, trouble)
 
     async def stop(self) -> None:
         """End it cleanly; what it still had to report is read out. Bounded; kills if it must."""
+        was_well = self._launched and not self._broken
         self.ending = True
         if not self._launched:
             await self._end_driver()
+        if self.engine is None:
+            return
         try:
             async with asyncio.timeout(self._timings.stop_max_s) as self._stop_limit:
                 await self.engine.stop()
@@ -73,17 +89,20 @@ class EngineSlot:
             log.exception("engine.stop_failed")
             await self.kill()
             return
+        self.ended_cleanly = was_well
         if self.driver is not None:
             await asyncio.wait({self.driver}, timeout=self._timings.drain_max_s)
         await self._end_driver()
 
     async def kill(self) -> None:
         """End it at once, and cut short a `stop` that is going on. Bounded; never raises."""
-        self.ending = True
+        self.ending = self._broken = True
         if self._stop_limit is not None and not self._stop_limit.expired():
             with contextlib.suppress(RuntimeError):  # it has just ended by itself
                 self._stop_limit.reschedule(asyncio.get_running_loop().time())
         await self._end_driver()
+        if self.engine is None:
+            return
         try:
             async with asyncio.timeout(self._timings.kill_max_s):
                 await self.engine.kill()

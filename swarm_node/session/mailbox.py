@@ -21,6 +21,7 @@ class Verb(StrEnum):
     START = "start"
     STOP = "stop"
     RESTART = "restart"
+    MOVE = "move"
     LOGOUT = "logout"
     FENCE = "fence"
 

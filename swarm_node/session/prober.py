@@ -12,6 +12,7 @@ import structlog
 
 from schemas.errors import BlazzError, ErrorCode
 from schemas.states import SessionState
+from swarm_node.engines.contract import Engine
 from swarm_node.session.engine_slot import EngineSlot
 from swarm_node.session.mailbox import Probed
 from swarm_node.session.timings import SessionTimings
@@ -52,10 +53,10 @@ class Prober:
             await self._wait_for_turn()
             self._wanted.clear()
             slot = self._session.slot
-            if slot is None or slot.ending or not self._session.linked:
+            if slot is None or slot.engine is None or slot.ending or not self._session.linked:
                 continue
             started_s = time.monotonic()
-            await self._session.probed(await self._probe(slot))
+            await self._session.probed(await self._probe(slot, slot.engine))
             # Reasons to look come in bursts; a probe answers all that came before it.
             gap_s = self._session.timings.probe_gap_s - (time.monotonic() - started_s)
             await asyncio.sleep(max(0.0, gap_s))
@@ -73,12 +74,12 @@ class Prober:
         except TimeoutError:
             return
 
-    async def _probe(self, slot: EngineSlot) -> Probed:
+    async def _probe(self, slot: EngineSlot, engine: Engine) -> Probed:
         if slot is not self._slot:
             self._slot, self._unanswered = slot, 0
         try:
             async with asyncio.timeout(self._session.timings.probe_timeout_s):
-                probe = await slot.engine.probe()
+                probe = await engine.probe()
         except TimeoutError:
             code = ErrorCode.PAGE_TIMEOUT
         except BlazzError as error:

@@ -12,14 +12,13 @@ Calls that only go through to the engine (send, codes, media) are in `calls.py`.
 import asyncio
 import random
 import time
-from collections.abc import Callable
 
 import structlog
 
 from schemas import events, log_keys
 from schemas.commands import SessionAnswer
 from schemas.errors import BlazzError, ErrorCode
-from schemas.records import SessionLoad, SessionObserved
+from schemas.records import SessionLoad
 from schemas.states import SessionState
 from schemas.transport.background import Background
 from swarm_node.core import backoff
@@ -27,22 +26,25 @@ from swarm_node.core.session_table import Effect, Event, IllegalTransitionError,
 from swarm_node.engines import contract
 from swarm_node.engines.contract import Engine, EngineEvent, Identity
 from swarm_node.session.code_board import CodeBoard
-from swarm_node.session.engine_slot import EngineSlot
+from swarm_node.session.engine_slot import EngineSlot, MakeEngine
 from swarm_node.session.event_data import StateBearing, event_data
 from swarm_node.session.mailbox import Mailbox, Order, Probed, RelaunchDue, Saw, Verb
-from swarm_node.session.observed import RunnerIdentity, observed_record
+from swarm_node.session.news import Observe, OnTransition, StateNews
+from swarm_node.session.observed import RunnerIdentity
 from swarm_node.session.outbox import Outbox
 from swarm_node.session.prober import Prober
+from swarm_node.session.safekeeping import NotKept, Safekeeping
 from swarm_node.session.start_gate import StartGate
 from swarm_node.session.timings import SessionTimings
+from swarm_node.session.unlinking import unlink
 
 log = structlog.get_logger()
 
 _LINKED = (SessionState.SYNCING, SessionState.ONLINE, SessionState.DEGRADED)
 
-
-Observe = Callable[[SessionObserved], None]
-OnTransition = Callable[[SessionState, SessionState, str | None], None]
+_LET_GO = (SessionState.STOPPED, SessionState.MOVING)
+# What a broken profile does to a browser; other failures say nothing about the profile.
+_CRASHES = (ErrorCode.BROWSER_CRASHED, ErrorCode.BROWSER_START_FAILED)
 
 
 class SessionRunner:
@@ -52,12 +54,13 @@ class SessionRunner:
         self,
         who: RunnerIdentity,
         *,
-        make_engine: Callable[[], Engine],
+        make_engine: MakeEngine,
         outbox: Outbox,
         gate: StartGate,
         timings: SessionTimings,
         observe: Observe,
         on_transition: OnTransition,
+        keeping: Safekeeping | None = None,
     ) -> None:
         self.who = who
         self.timings = timings
@@ -69,8 +72,7 @@ class SessionRunner:
         self._make_engine = make_engine
         self._outbox = outbox
         self._gate = gate
-        self._observe = observe
-        self._on_transition = on_transition
+        self._keeping: Safekeeping = keeping or NotKept()
         self._mailbox = Mailbox(timings.mailbox_max)
         self._slot: EngineSlot | None = None
         self._start_watch: asyncio.Task[None] | None = None
@@ -84,6 +86,9 @@ class SessionRunner:
                 log_keys.NODE: who.node_id,
                 log_keys.EPOCH: who.epoch,
             }
+        )
+        self._news = StateNews(
+            who, log=self._log, outbox=outbox, observe=observe, on_transition=on_transition
         )
 
     # What others may see and ask ---------------------------------------------------------------
@@ -132,12 +137,14 @@ class SessionRunner:
 
     async def fence(self) -> SessionAnswer:
         """The node lost its lease: the engine dies now, whatever else is going on."""
+        self._keeping.fence()
         if self._slot is not None:
             await self._slot.kill()
         return await self._mailbox.order(Verb.FENCE)
 
     def report(self, data: events.EventData) -> None:
         """Have an event of this session published."""
+        self._keeping.note_activity()
         self._outbox.put_now(data)
 
     async def probed(self, result: Probed) -> None:
@@ -151,8 +158,8 @@ class SessionRunner:
         and `finish` first."""
         try:
             async with self._tasks:
-                self._tasks.start(self._outbox.run(), name="outbox")
-                self._tasks.start(self._prober.run(), name="prober")
+                for part in (self._outbox, self._prober, self._keeping):
+                    self._tasks.start(part.run(), name=type(part).__name__)
                 try:
                     while True:
                         await self._take(await self._mailbox.next())
@@ -203,6 +210,8 @@ class SessionRunner:
                 await self._start()
             case Verb.STOP:
                 await self._step(Event.STOP, reason=reason)
+            case Verb.MOVE if running:
+                await self._step(Event.MOVE, reason=reason)
             case Verb.RESTART:
                 if running:
                     await self._step(Event.STOP, reason="restart")
@@ -222,18 +231,9 @@ class SessionRunner:
     async def _log_out(self) -> None:
         if self.state is SessionState.LOGGED_OUT:
             return
-        engine = self.engine
-        if engine is None:
-            raise BlazzError(ErrorCode.SESSION_NOT_RUNNING, f"the session is {self.state}")
-        if self.state is SessionState.STARTING:
-            # Nobody knows yet whether an account is behind the profile.
-            raise BlazzError(ErrorCode.SESSION_NOT_ONLINE, "the session is starting")
-        if self.linked:
-            try:
-                async with asyncio.timeout(self.timings.call_max_s):
-                    await engine.logout()
-            except TimeoutError:
-                raise BlazzError(ErrorCode.PAGE_TIMEOUT, "the logout got no answer") from None
+        await unlink(
+            self.engine, self.state, linked=self.linked, call_max_s=self.timings.call_max_s
+        )
         await self._step(Event.LOGGED_OUT, reason="logout")
 
     # What the engine reports -------------------------------------------------------------------
@@ -241,15 +241,19 @@ class SessionRunner:
     async def _on_engine_event(self, slot: EngineSlot, event: EngineEvent) -> None:
         """Runs in the driver's task: plain events go straight to the outbox, which may wait."""
         if not isinstance(event, StateBearing):
+            self._keeping.note_activity()
             await self._outbox.put(event_data(event))
         elif not slot.ending:
             await self._mailbox.put(Saw(slot, event))
 
     async def _saw(self, event: StateBearing) -> None:
         match event:
+            case contract.QrShown() | contract.LoggedOut() if self._falls_back():
+                # Only asked right after a restore: the link is not in that state of the profile.
+                await self._step(Event.RESTORE_FAILED, reason=ErrorCode.RESTORE_FAILED)
             case contract.QrShown():
                 self.identity = None
-                await self._step(Event.QR_SHOWN)
+                await self._step(Event.QR_SHOWN, reason=self._keeping.trouble)
                 if self.state is SessionState.PAIRING:
                     self.codes.show(event)
                     self._outbox.put_now(
@@ -298,7 +302,14 @@ class SessionRunner:
         now_s = time.monotonic()
         self._failures = backoff.failed(self.timings.backoff, self._failures, now_s)
         over = backoff.gave_up(self.timings.backoff, self._failures)
-        await self._step(Event.ENGINE_GAVE_UP if over else Event.ENGINE_FAILED, reason=code)
+        if over and code in _CRASHES and self._falls_back():
+            self._failures = backoff.Failures()
+            await self._step(Event.RESTORE_FAILED, reason=ErrorCode.RESTORE_FAILED)
+        else:
+            await self._step(Event.ENGINE_GAVE_UP if over else Event.ENGINE_FAILED, reason=code)
+
+    def _falls_back(self) -> bool:
+        return self.state is SessionState.STARTING and self._keeping.fall_back()
 
     # The table ---------------------------------------------------------------------------------
 
@@ -313,7 +324,7 @@ class SessionRunner:
             self._log.info("session.event_ignored", event_name=event, **{log_keys.STATE: before})
             return
         # Self-loops are routine, except a relaunch: people want to know why it starts again.
-        news = after is not before or event is Event.ENGINE_FAILED
+        news = after is not before or event in (Event.ENGINE_FAILED, Event.RESTORE_FAILED)
         if news:
             self.state, self.reason, self.since = after, reason, time.time()
         if after is SessionState.LOGGED_OUT:
@@ -331,6 +342,8 @@ class SessionRunner:
                 self.codes.clear()
             case Effect.STOP_ENGINE if self._slot is not None:
                 await self._slot.stop()
+                if self.state in _LET_GO:
+                    await self._keeping.keep_last(clean=self._slot.ended_cleanly)
             case Effect.KILL_ENGINE if self._slot is not None:
                 await self._slot.kill()
             case Effect.RESET_BACKOFF:
@@ -351,7 +364,7 @@ class SessionRunner:
 
     def _launch(self) -> None:
         slot = EngineSlot(
-            self._make_engine(),
+            self._prepare,
             gate=self._gate,
             timings=self.timings,
             on_event=self._on_engine_event,
@@ -361,6 +374,11 @@ class SessionRunner:
         if self._start_watch is not None:
             self._start_watch.cancel()
         self._start_watch = self._tasks.start(self._watch_start(slot), name="start watch")
+
+    async def _prepare(self) -> Engine:
+        engine = self._make_engine(await self._keeping.prepare())
+        self._keeping.launched(engine)
+        return engine
 
     async def _relaunch_later(self, slot: EngineSlot | None) -> None:
         delay_s = backoff.delay_s(self.timings.backoff, self._failures.in_a_row, random.random())
@@ -376,24 +394,5 @@ class SessionRunner:
             await self._mailbox.put(Saw(slot, failed))
 
     def _tell(self, before: SessionState) -> None:
-        self._log.info(
-            "session.state_changed",
-            **{
-                log_keys.PREVIOUS: before,
-                log_keys.STATE: self.state,
-                log_keys.REASON: self.reason,
-            },
-        )
-        self._on_transition(before, self.state, self.reason)
-        self._observe(
-            observed_record(
-                self.who,
-                state=self.state,
-                since=self.since,
-                reason=self.reason,
-                identity=self.identity,
-            )
-        )
-        self._outbox.put_now(
-            events.SessionStateChanged(state=self.state, previous=before, reason=self.reason)
-        )
+        self._keeping.note_state(self.state)
+        self._news.tell(before, self.answer(), since=self.since, identity=self.identity)

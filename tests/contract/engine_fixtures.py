@@ -14,9 +14,12 @@ import pytest
 
 from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
+from sandbox.settings import SandboxSettings
 from schemas.errors import BlazzError
 from schemas.messages import Text
 from schemas.states import EngineKind
+from swarm_node.core.snapshot_delta import FileMark
+from swarm_node.core.snapshot_format import Header, decode, encode
 from swarm_node.engines.contract import (
     Engine,
     EngineEvent,
@@ -28,6 +31,8 @@ from swarm_node.engines.contract import (
 )
 from swarm_node.engines.loopback.engine import LoopbackEngine
 from swarm_node.engines.loopback.settings import LoopbackSettings
+from swarm_node.vault.capture import capture
+from swarm_node.vault.profile_writer import ProfileWriter
 from tests.waiting import eventually
 
 E = TypeVar("E")
@@ -35,6 +40,8 @@ Make = Callable[[EngineSpec], Engine]
 
 ONLINE_WITHIN_S = 30.0
 EVENT_WITHIN_S = 20.0
+STALE_AFTER_FRAMES = 20
+"""A snapshot further behind than that is too old for the switch."""
 
 
 class Watched:
@@ -87,6 +94,32 @@ class Watched:
         return await self.engine.send(SendRequest(message_id, to, Text(text)))
 
 
+class Snapshots:
+    """Snapshots of one profile as a node makes them: a baseline, then what changed since."""
+
+    def __init__(self, profile: Path, kind: EngineKind) -> None:
+        self._profile = profile
+        self._kind = kind
+        self._marks: dict[str, FileMark] = {}
+        self._objects: list[bytes] = []
+        self.page_storage: dict[str, str] | None = None
+
+    async def take(self, engine: Engine) -> None:
+        """Read its page storage, then capture the profile, while the engine runs."""
+        self.page_storage = await engine.page_storage()
+        found = await asyncio.to_thread(capture, self._profile, engine.snapshot_files, self._marks)
+        self._marks = found.marks
+        after = str(len(self._objects)) if self._objects else None
+        self._objects.append(encode(Header(self._kind, found.parts, after), found.blobs))
+
+    def restore(self, target: Path) -> None:
+        """Write all that was captured into a new directory."""
+        writer = ProfileWriter(target)
+        for one in self._objects:
+            writer.apply(*decode(one))
+        writer.finish()
+
+
 class Rig:
     """One kind of engine on one sandbox, with two phones."""
 
@@ -105,13 +138,19 @@ class Rig:
         self._make = make
         self._running: list[tuple[Watched, asyncio.Task[None]]] = []
 
-    async def start(self, profile: str = "profile") -> Watched:
+    async def start(
+        self, profile: str = "profile", *, page_storage: dict[str, str] | None = None
+    ) -> Watched:
         """A new engine, started, on a profile of this name."""
-        spec = EngineSpec("ses_0", "acme", 1, self.folder / profile)
+        spec = EngineSpec("ses_0", "acme", 1, self.folder / profile, page_storage=page_storage)
         watched = Watched(self._make(spec))
         await watched.engine.start()
         self._running.append((watched, asyncio.get_running_loop().create_task(watched.read())))
         return watched
+
+    def snapshots(self) -> Snapshots:
+        """Snapshots of the first profile."""
+        return Snapshots(self.folder / "profile", self.kind)
 
     async def end(self) -> None:
         """Kill what a test left running."""
@@ -164,7 +203,8 @@ RIGS: dict[EngineKind, Callable[[Sandbox], AbstractAsyncContextManager[Make]]] =
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     """A rig of each kind in turn."""
     kind: EngineKind = request.param
-    async with Sandbox() as sandbox, PhoneBook(sandbox.api_url) as book:
+    settings = SandboxSettings(stale_after_frames=STALE_AFTER_FRAMES)
+    async with Sandbox(settings) as sandbox, PhoneBook(sandbox.api_url) as book:
         me = await book.create("15550001", "Me")
         friend = await book.create("15550002", "Friend")
         async with RIGS[kind](sandbox) as make:

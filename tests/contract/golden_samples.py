@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import commands, envelope, errors, events, messages, records
+from schemas import commands, envelope, errors, events, messages, records, snapshots
 from schemas.states import (
     Ack,
     DesiredState,
@@ -31,6 +31,25 @@ MESSAGE = "3EB0AABBCCDDEEFF001122"
 CHAT = "15550000002@c.us"
 SHA = "ab" * 32
 
+_snapshot = snapshots.SnapshotObject(
+    name=f"{SESSION}/3-2",
+    baseline=True,
+    size_bytes=524_290,
+    sha256=SHA,
+    captured_at=1_790_000_000.5,
+    plain_bytes=700_000,
+    clean=True,
+)
+_generation = snapshots.SnapshotGeneration(
+    generation=5,
+    epoch=3,
+    node_id="node-a",
+    manifest=snapshots.SnapshotManifest(
+        engine=EngineKind.CHROMIUM, storage_format=1, chromium_build="156.0.1"
+    ),
+    objects=(_snapshot,),
+    proven=True,
+)
 _ref = messages.MediaRef(
     media_id=MEDIA, mimetype="image/png", size_bytes=68, sha256=SHA, filename="a.png"
 )
@@ -80,12 +99,14 @@ def _event(data: events.EventData) -> events.Event:
     )
 
 
+_failure = records.PlacementFailure(node_id="node-a", at=1_790_000_000.5)
 _on: dict[str, Any] = {"session_id": SESSION, "epoch": 7}
 SAMPLES: list[msgspec.Struct] = [
     commands.CreateSession(**_on, tenant_id="acme", engine=EngineKind.LOOPBACK, proxy="http://p"),
     commands.StartSession(**_on, tenant_id="acme", engine=EngineKind.CHROMIUM, proxy="http://p"),
     commands.StopSession(**_on),
     commands.RestartSession(**_on),
+    commands.MoveSession(**_on),
     commands.LogoutSession(**_on),
     commands.DestroySession(**_on, logout=True),
     commands.SessionAnswer(**_on, state=SessionState.STARTING, reason="r"),
@@ -111,6 +132,41 @@ SAMPLES: list[msgspec.Struct] = [
     ),
     commands.MediaChunk(data=b"\x00\xffab", offset=0, total_bytes=4, mimetype="image/png"),
     commands.FetchMedia(node_id="node-a", session_id=SESSION, media_id=MEDIA, offset=1),
+    commands.PutSnapshotChunk(
+        node_id="node-a",
+        session_id=SESSION,
+        epoch=3,
+        name=_snapshot.name,
+        offset=524_288,
+        data=b"\x00\xff",
+        last=True,
+    ),
+    commands.CommitSnapshot(
+        node_id="node-a",
+        session_id=SESSION,
+        epoch=3,
+        snapshot=_snapshot,
+        manifest=_generation.manifest,
+        proven_generation=4,
+    ),
+    commands.SnapshotStored(name=_snapshot.name, committed=True),
+    commands.GetSnapshotChunk(
+        node_id="node-a", session_id=SESSION, epoch=3, name=_snapshot.name, offset=524_288
+    ),
+    commands.SnapshotChunk(data=b"\x00\xff", offset=524_288, total_bytes=524_290),
+    snapshots.SnapshotPointer(session_id=SESSION, tenant_id="acme", generations=(_generation,)),
+    snapshots.SnapshotHead(
+        session_id=SESSION,
+        tenant_id="acme",
+        epoch=3,
+        generations=1,
+        objects=1,
+        size_bytes=524_290,
+        captured_at=1_790_000_000.5,
+        clean=True,
+        gone_at=1_790_000_009.5,
+    ),
+    snapshots.DataKeyRecord(session_id=SESSION, wrapped=b"\x00\xff", master_key_id="0" * 16),
     commands.Ping(),
     commands.Pong(node_id="node-a", incarnation="i", sessions=3, sessions_max=30),
     envelope.Reply(ok=msgspec.Raw(b'{"a":1}')),
@@ -173,6 +229,26 @@ SAMPLES: list[msgspec.Struct] = [
     ),
     records.SessionNameRecord(session_id=SESSION, tenant_id="acme"),
     records.Assignment(session_id=SESSION, tenant_id="acme", node_id="node-a", epoch=7),
+    records.Assignment(
+        session_id=SESSION,
+        tenant_id="acme",
+        node_id=None,
+        epoch=8,
+        moving_to="node-b",
+        unplaceable="every suitable node is full",
+        reason="node_lost",
+        ended=SessionState.LOGGED_OUT,
+        ended_reason="r",
+        failures=(_failure,),
+    ),
+    _failure,
+    records.NodeIntent(
+        node_id="node-a",
+        cordoned=True,
+        draining=True,
+        drain_deadline_at=1_790_000_000.5,
+        reason="r",
+    ),
     records.SessionObserved(
         session_id=SESSION,
         tenant_id="acme",

@@ -23,7 +23,7 @@ from swarm_node.engines.contract import (
     Replaced,
     SendRequest,
 )
-from tests.contract.engine_fixtures import RIGS, Rig, rig  # noqa: F401
+from tests.contract.engine_fixtures import RIGS, STALE_AFTER_FRAMES, Rig, rig  # noqa: F401
 from tests.waiting import eventually
 
 T = TypeVar("T")
@@ -138,6 +138,68 @@ async def test_a_pairing_code_links(rig: Rig) -> None:
     await running.online()
 
 
+async def test_snapshot_round_trip(rig: Rig) -> None:
+    """A copy taken while messages flow is a whole session, with no new code."""
+    me, friend = rig.me, rig.friend
+    first = await rig.start()
+    await first.link(me)
+    await first.send(key(1), friend.wid, "before")
+    snapshots = rig.snapshots()
+    await snapshots.take(first.engine)
+
+    async def talk() -> None:
+        for number in range(2, 8):
+            await friend.send_text(me.wid, f"in {number}")
+            await first.send(key(number), friend.wid, f"out {number}")
+
+    async with asyncio.TaskGroup() as group:
+        talking = group.create_task(talk())
+        await first.sees(AckChanged, lambda a: a.message_id == key(2))
+        assert not talking.done()
+        await snapshots.take(first.engine)
+    await first.engine.kill()
+    snapshots.restore(rig.folder / "restored")
+
+    second = await rig.start("restored", page_storage=snapshots.page_storage)
+    assert (await second.sees(Linked)).identity.phone == me.number
+    await second.online()
+    assert second.all(QrShown) == []
+    for number in (1, 2):
+        assert (await second.send(key(number), friend.wid, "before")).found_before
+    await friend.read(me.wid)
+    await second.sees(AckChanged, lambda a: a.message_id == key(1) and a.ack is Ack.READ)
+    arrived = await friend.send_text(me.wid, "after")
+    await second.sees(MessageArrived, lambda m: m.message.message_id == arrived)
+    sent = [m.message.id for m in await friend.messages(me.wid) if not m.message.from_me]
+    assert sent == [key(number) for number in range(1, 8)]
+    assert await rig.book.log(0, "hold.started") == []
+
+
+async def test_a_snapshot_that_is_too_old_ends_as_logged_out(rig: Rig) -> None:
+    me, friend = rig.me, rig.friend
+    first = await rig.start()
+    await first.link(me)
+    snapshots = rig.snapshots()
+    await snapshots.take(first.engine)
+    for number in range(STALE_AFTER_FRAMES + 1):
+        last = await friend.send_text(me.wid, f"{number}")
+    await first.sees(MessageArrived, lambda m: m.message.message_id == last)
+
+    async def stored() -> bool:
+        entries = await rig.book.log(0, "message.stored")
+        return len(entries) > STALE_AFTER_FRAMES
+
+    await eventually(stored, timeout_s=10, what="all are stored")
+    await first.engine.kill()
+
+    snapshots.restore(rig.folder / "old")
+    second = await rig.start("old", page_storage=snapshots.page_storage)
+    assert (await second.sees(LoggedOut)).reason
+    assert not (await second.engine.probe()).online
+    assert second.all(QrShown) == []
+    assert await me.devices() == []
+
+
 async def test_a_profile_outlives_its_engines_and_a_twin_is_not_fought(rig: Rig) -> None:
     me, friend = rig.me, rig.friend
     first = await rig.start()
@@ -158,6 +220,8 @@ async def test_a_profile_outlives_its_engines_and_a_twin_is_not_fought(rig: Rig)
     twin = await rig.start("twin")
     await second.sees(Replaced)
     await twin.online()
+    (hold,) = await rig.book.log(0, "hold.started")
+    assert len(set(hold.instances)) == 2
     assert not (await second.engine.probe()).online
     await second.engine.kill()
     await second.engine.kill()

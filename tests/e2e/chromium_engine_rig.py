@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import psutil
 import pytest
 
 from sandbox.phone import Phone, PhoneBook
@@ -78,9 +79,13 @@ class Rig:
         return self.engine
 
     async def start(
-        self, settings: ChromiumSettings | None = None, *, proxy: str | None = None
+        self,
+        settings: ChromiumSettings | None = None,
+        *,
+        proxy: str | None = None,
+        page_storage: dict[str, str] | None = None,
     ) -> ChromiumEngine:
-        spec = EngineSpec("ses_rig", "acme", 1, self.profile, proxy)
+        spec = EngineSpec("ses_rig", "acme", 1, self.profile, proxy, page_storage)
         self.engine = ChromiumEngine(spec, settings or self.settings, self.host)
         self.events = []
         await self.engine.start()
@@ -159,6 +164,15 @@ class Rig:
         media = MediaRef("med_rig", mimetype, size, "0" * 64, path.name)
         content = Media(kind=kind, media=media, caption=f"a {kind}")
         return await self.live.send(SendRequest(hex_id(number), to, content, path))
+
+    def renderer_pid(self) -> int:
+        """The process of the biggest renderer: WhatsApp's page."""
+        renderers = [
+            process
+            for process in (psutil.Process(pid) for pid in self.live.pids)
+            if "--type=renderer" in " ".join(process.cmdline())
+        ]
+        return max(renderers, key=lambda process: process.memory_info().rss).pid
 
     async def accepted(self, number: int) -> int:
         """How often the switch took this message for a new one."""

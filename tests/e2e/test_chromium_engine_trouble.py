@@ -24,16 +24,6 @@ from tests.e2e.chromium_engine_rig import BOB, ME, Rig, rigged
 from tests.waiting import eventually
 
 
-def renderer_of(rig: Rig) -> int:
-    """The process of the biggest renderer: WhatsApp's page."""
-    renderers = [
-        process
-        for process in (psutil.Process(pid) for pid in rig.live.pids)
-        if "--type=renderer" in " ".join(process.cmdline())
-    ]
-    return max(renderers, key=lambda process: process.memory_info().rss).pid
-
-
 async def test_crashes_of_page_and_browser(tmp_path: Path) -> None:
     async with rigged(tmp_path) as rig:
         await rig.start()
@@ -42,7 +32,7 @@ async def test_crashes_of_page_and_browser(tmp_path: Path) -> None:
 
         # The page's process dies: a new page in the same browser, still linked.
         browser = rig.live.pids[0]
-        os.kill(renderer_of(rig), signal.SIGKILL)
+        os.kill(rig.renderer_pid(), signal.SIGKILL)
         await rig.event(ConnectionChanged)
         await rig.online()
         assert rig.live.pids[0] == browser

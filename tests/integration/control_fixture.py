@@ -42,7 +42,9 @@ SETTINGS: Final = ControlPlaneSettings(
     replica="cp-test",
     default_engine=EngineKind.LOOPBACK,
     default_region="ID",
-    liveness=LivenessRules(suspect_after_s=1.5, lost_after_s=4.0, thaw_after_s=1.0),
+    liveness=LivenessRules(
+        suspect_after_s=1.5, thaw_after_s=1.0, lease_absent_grace_s=0.5, restart_grace_s=2.0
+    ),
     reconciler=ReconcilerSettings(sweep_s=0.5, backoff_min_s=0.1, backoff_max_s=1.0, settle_s=1.0),
     dispatcher=DispatcherSettings(
         sweep_s=1.0,

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from control_plane.ports import FeedGap, FeedItem, Services
-from schemas.api import NodeView, Page, SessionView
+from schemas.api import NodeDetail, NodeView, Page, RebalanceView, SessionView
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import media_id, message_id
@@ -176,6 +176,45 @@ class MemoryFleet:
         return self._feed.follow()
 
 
+class MemoryOperations:
+    """Notes what was asked of one node."""
+
+    def __init__(self, fleet: MemoryFleet) -> None:
+        self._fleet = fleet
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def node(self, node_id: str) -> NodeDetail:
+        view = (await self._fleet.nodes())[0]
+        if node_id != view.node_id:
+            raise BlazzError(ErrorCode.NODE_NOT_FOUND)
+        return NodeDetail(view, [])
+
+    async def cordon(self, node_id: str, reason: str | None) -> NodeView:
+        self.asked.append(("cordon", node_id, reason))
+        return (await self.node(node_id)).node
+
+    async def uncordon(self, node_id: str) -> NodeView:
+        self.asked.append(("uncordon", node_id))
+        return (await self.node(node_id)).node
+
+    async def drain(
+        self, node_id: str, *, deadline_s: float | None, reason: str | None
+    ) -> NodeDetail:
+        self.asked.append(("drain", node_id, deadline_s, reason))
+        return await self.node(node_id)
+
+    async def move(self, session: str, to: str | None) -> SessionView:
+        self.asked.append(("move", session, to))
+        found = next((v for v in await self._fleet.sessions() if v.session_id == session), None)
+        if found is None:
+            raise BlazzError(ErrorCode.SESSION_NOT_FOUND)
+        return found
+
+    async def rebalance(self, max_moves: int) -> RebalanceView:
+        self.asked.append(("rebalance", max_moves))
+        return RebalanceView([])
+
+
 class Memory(msgspec.Struct, frozen=True):
     """All ports, typed as what they are so that tests can look inside."""
 
@@ -186,6 +225,7 @@ class Memory(msgspec.Struct, frozen=True):
     access: MemoryAccess
     idempotency: MemoryIdempotency
     fleet: MemoryFleet
+    operations: MemoryOperations
 
     @property
     def services(self) -> Services:
@@ -198,6 +238,7 @@ def memory() -> Memory:
     """A fresh, empty control plane."""
     feed = MemoryFeed()
     sessions = MemorySessions(feed)
+    fleet = MemoryFleet(sessions, feed)
     return Memory(
         sessions=sessions,
         messages=MemoryMessages(sessions),
@@ -205,5 +246,6 @@ def memory() -> Memory:
         feed=feed,
         access=MemoryAccess(sessions),
         idempotency=MemoryIdempotency(),
-        fleet=MemoryFleet(sessions, feed),
+        fleet=fleet,
+        operations=MemoryOperations(fleet),
     )

@@ -60,6 +60,7 @@ async def test_the_story_holds_on_the_loopback_engine(tmp_path: Path) -> None:
     names = [step["name"] for step in last["steps"]]
     assert names[:4] == ["start", "create", "qr", "scan"]
     assert {"send_text", "send_image", "read", "receive", "online_again", "logout"} <= set(names)
+    assert {"kill", "failover", "send_from_there"} <= set(names)
     assert all(step["ms"] >= 0 for step in last["steps"])
     assert left_in(tmp_path) == []
 

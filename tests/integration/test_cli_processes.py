@@ -81,6 +81,27 @@ async def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
     assert _gone(second)
 
 
+async def test_one_that_is_taken_down_stays_down_until_it_is_started(tmp_path: Path) -> None:
+    respawned: list[str] = []
+
+    async def heard(name: str) -> None:
+        respawned.append(name)
+
+    async with supervise([_spec(tmp_path, OBEDIENT)], heard) as children:
+        first = children["child"].child
+        await children["child"].take_down()
+        assert _gone(first)
+        # Longer than a crashed one would stay away.
+        with pytest.raises(AssertionError):
+            await eventually(lambda: children["child"].child is not first, timeout_s=1.5)
+        facts = await children["child"].start()
+        second = children["child"].child
+        assert facts["pid"] == second.pid != first.pid
+        # From now on it is watched again.
+        os.kill(second.pid, signal.SIGKILL)
+        await eventually(lambda: respawned == ["child"], timeout_s=20)
+
+
 async def test_a_restart_on_request_is_no_crash(tmp_path: Path) -> None:
     async with supervise([_spec(tmp_path, OBEDIENT)]) as children:
         child: Supervised = children["child"]

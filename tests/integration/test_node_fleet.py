@@ -16,10 +16,16 @@ from schemas import commands as c
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import MessageReceived
 from schemas.messages import MEDIA_CHUNK_BYTES, Media, MediaRef
-from schemas.records import Heartbeat, LeaseRecord, NodeRecord
+from schemas.records import Assignment, Heartbeat, LeaseRecord, NodeRecord
 from schemas.resources import FLEET
 from schemas.states import EngineKind, MessageKind, MessageState, SessionState
-from schemas.subjects import ALL_HEARTBEATS, ALL_NODE_MEDIA, lease_key, node_key
+from schemas.subjects import (
+    ALL_HEARTBEATS,
+    ALL_NODE_MEDIA,
+    assignment_key,
+    lease_key,
+    node_key,
+)
 from schemas.transport.connection import BusMessage
 from schemas.transport.kv import Bucket
 from schemas.transport.typed import serve, subscribe
@@ -190,17 +196,40 @@ async def test_the_node_tells_who_it_is_how_it_stands_and_that_it_stops(world: W
     assert (await bucket.get(lease_key("node", OTHER_NODE), LeaseRecord)).value is None
 
 
-async def test_a_cordon_outlives_the_node(world: World) -> None:
+async def test_the_word_of_a_placement_that_is_over_is_refused_and_ends_it(world: World) -> None:
     bucket = Bucket(world.bus, FLEET)
+    session, phone = new_session_id(), await world.phone()
+    mine = Assignment(session, TENANT, NODE, 1)
+    revision = await bucket.put(assignment_key(session), mine)
     async with world.node():
-        record = (await bucket.get(node_key(NODE), NodeRecord)).value
-        assert record is not None
-        await bucket.put(node_key(NODE), msgspec.structs.replace(record, cordoned=True))
-    async with world.node():
-        after = (await bucket.get(node_key(NODE), NodeRecord)).value
-    assert after is not None
-    assert (after.cordoned, after.stopped) == (True, False)
-    assert after.incarnation != record.incarnation
+        command = c.StartSession(
+            session_id=session,
+            epoch=1,
+            tenant_id=TENANT,
+            engine=EngineKind.LOOPBACK,
+            assignment_revision=revision,
+        )
+        await world.ask("start", command)
+        await world.reaches(session, SessionState.PAIRING)
+        # A wish to move changes the assignment, not the placement: the node goes on.
+        wish = msgspec.structs.replace(mine, moving_to=OTHER_NODE)
+        revision = await bucket.update(assignment_key(session), wish, revision)
+        await phone.scan((await world.qr(session)).value)
+        last = await world.reaches(session, SessionState.ONLINE)
+        # Somebody else's now, and this node was told nothing.
+        elsewhere = Assignment(session, TENANT, OTHER_NODE, 2)
+        await bucket.update(assignment_key(session), elsewhere, revision)
+        await phone.unlink()
+
+        async def let_go() -> bool:
+            try:
+                await world.stop(session)
+            except BlazzError as error:
+                return error.code is ErrorCode.SESSION_NOT_FOUND
+            return False
+
+        await eventually(let_go, timeout_s=10, what="the node has ended it")
+    assert await world.observed(session) == last, "nothing was written under the old epoch"
 
 
 async def _page(http: aiohttp.ClientSession, url: str) -> int:

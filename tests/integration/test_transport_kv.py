@@ -168,11 +168,15 @@ async def test_a_watch_survives_the_server_and_tells_what_it_missed(
     for key in ("node.kept", "node.purged"):
         await bucket.put(key, Count(1))
     told: list[KvChange[Count]] = []
+    changed_meanwhile = asyncio.Event()
 
     async def read() -> None:
         async with aclosing(watch_typed(bucket, "node.", Count)) as changes:
             async for change in changes:
-                told.append(change)  # noqa: PERF401 - it never ends
+                told.append(change)
+                if change.kind is ChangeKind.STALE:
+                    # A server that is back at once must not be read again before it has changed.
+                    await changed_meanwhile.wait()
 
     async with asyncio.TaskGroup() as tasks:
         reader = tasks.create_task(read())
@@ -183,6 +187,7 @@ async def test_a_watch_survives_the_server_and_tells_what_it_missed(
         async with Bus.connect(nats.bus_settings(nats.control_plane)) as other:
             await JetStream(other).purge(bucket.stream, bucket.subject("node.purged"))
             await Bucket(other, FLEET).put("node.new", Count(2))
+        changed_meanwhile.set()
         await eventually(lambda: len(told) >= 7, timeout_s=10.0)
         await bucket.put("node.after", Count(3))
         await eventually(lambda: told[-1].key == "node.after", timeout_s=5.0)

@@ -6,26 +6,24 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.core import delivery, ledger_fold, paging, reconcile
+from control_plane.core import delivery, failover, ledger_fold, paging
 from control_plane.core.delivery import DeliveryRules, GiveUp, Outcome, Progress, Retry
+from control_plane.core.failover import Signs
 from control_plane.core.fleet import FleetSnapshot, NodeSnapshot
 from control_plane.core.lanes import Lane, LaneBook
-from control_plane.core.liveness import CountedClock, LivenessRules, judge
+from control_plane.core.liveness import CountedClock, LivenessRules
 from control_plane.core.placement import Unplaceable, Wanted, place
-from control_plane.core.reconcile import StaggerRules, StepKind
 from schemas.errors import ErrorCode
 from schemas.events import MessageAck, MessageFailed, MessageSent, MessageUnknown
 from schemas.messages import ChatMessage
-from schemas.records import Assignment, Heartbeat, NodeRecord, SessionObserved, SessionRecord
+from schemas.records import Heartbeat, NodeIntent, NodeRecord
 from schemas.states import (
     Ack,
-    DesiredState,
     EngineKind,
     MessageDirection,
     MessageKind,
     MessageState,
     NodeState,
-    SessionState,
 )
 
 GIB = 1024**3
@@ -38,6 +36,7 @@ def node_snapshot(node_id: str, **fields: object) -> NodeSnapshot:
     state = values.pop("state", NodeState.ALIVE)
     reserved = values.pop("reserved", 0)
     free = values.pop("free_bytes", 0)
+    cordoned = values.pop("cordoned", False)
     record = msgspec.convert(
         {
             "node_id": node_id,
@@ -51,7 +50,8 @@ def node_snapshot(node_id: str, **fields: object) -> NodeSnapshot:
         NodeRecord,
     )
     pulse = Heartbeat(node_id, "i1", 1, sessions_max, (), memory_free_bytes=free)  # type: ignore[arg-type]
-    return NodeSnapshot(record, state, reserved, pulse, 0.1)  # type: ignore[arg-type]
+    intent = NodeIntent(node_id, cordoned=bool(cordoned))
+    return NodeSnapshot(record, state, reserved, pulse, 0.1, intent)  # type: ignore[arg-type]
 
 
 nodes = st.lists(
@@ -87,7 +87,7 @@ def test_a_placement_is_always_allowed_and_found_when_there_is_one(
         node.record.node_id
         for node in fleet.nodes.values()
         if node.state is NodeState.ALIVE
-        and not node.record.cordoned
+        and not node.cordoned
         and engine in node.record.engines
         and node.reserved < node.sessions_max
     }
@@ -101,90 +101,6 @@ def test_a_placement_is_always_allowed_and_found_when_there_is_one(
     roomy = {n for n in in_region if fleet.nodes[n].heartbeat.memory_free_bytes in (0, 8 * GIB)}  # type: ignore[union-attr]
     if roomy:
         assert chosen.record.region == region
-
-
-def _session(number: int) -> str:
-    return f"ses_{number:026d}"
-
-
-@st.composite
-def fleets(draw: st.DrawFn) -> FleetSnapshot:
-    """Any fleet: nodes in any state, sessions wanted and seen in any way."""
-    known = {f"node-{n}": node_snapshot(f"node-{n}") for n in range(draw(st.integers(0, 3)))}
-    for node_id, snapshot in list(known.items()):
-        state = draw(st.sampled_from(NodeState))
-        known[node_id] = msgspec.structs.replace(snapshot, state=state)
-    sessions, assignments, observed = {}, {}, {}
-    for number in range(draw(st.integers(0, 12))):
-        key = _session(number)
-        sessions[key] = SessionRecord(key, "acme", draw(st.sampled_from(DesiredState)), 0.0)
-        if draw(st.integers(0, 9)) == 0:
-            continue
-        node_id = f"node-{draw(st.integers(0, 3))}"
-        epoch = draw(st.integers(1, 3))
-        assignments[key] = Assignment(key, "acme", node_id, epoch)
-        if draw(st.booleans()):
-            observed[key] = SessionObserved(
-                key,
-                "acme",
-                draw(st.sampled_from([node_id, "node-0"])),
-                draw(st.sampled_from(["i0", "i1"])),
-                draw(st.integers(1, 3)),
-                draw(st.sampled_from(SessionState)),
-                0.0,
-                draw(st.sampled_from([None, "lease_lost", "stream_replaced"])),
-            )
-    return FleetSnapshot(known, sessions, assignments, observed)
-
-
-@given(fleets(), st.integers(1, 3))
-@settings(max_examples=300)
-def test_a_plan_never_does_harm(fleet: FleetSnapshot, starting_max: int) -> None:
-    plan = reconcile.plan(fleet, {}, {}, 0.0, StaggerRules(starting_max))
-    assert len({step.session_id for step in plan.steps}) == len(plan.steps)
-    starts: dict[str, int] = {}
-    for step in plan.steps:
-        desired = fleet.sessions[step.session_id].desired
-        assignment = fleet.assignments.get(step.session_id)
-        assert reconcile.still_wanted(fleet, step)
-        if assignment is None:
-            assert step.kind is StepKind.FORGET
-            assert desired is DesiredState.DELETED
-            continue
-        # Nothing is ever asked of a node that may not be there, nor of another than the owner.
-        assert step.node_id == assignment.node_id
-        assert fleet.nodes[assignment.node_id].state is NodeState.ALIVE
-        seen = fleet.current(step.session_id)
-        match step.kind:
-            case StepKind.START:
-                assert desired is DesiredState.RUNNING
-                assert step.epoch == assignment.epoch
-                assert seen is None or not seen.state.holds_engine
-                assert seen is None or seen.state not in (
-                    SessionState.LOGGED_OUT,
-                    SessionState.FAILED,
-                    SessionState.FENCED,
-                )
-                starts[assignment.node_id] = starts.get(assignment.node_id, 0) + 1
-            case StepKind.STOP:
-                assert desired is DesiredState.STOPPED
-            case StepKind.DESTROY:
-                assert desired is DesiredState.DELETED
-            case StepKind.RAISE_EPOCH:
-                assert seen is not None
-                assert seen.reason == reconcile.REASON_LEASE_LOST
-    assert all(count <= starting_max for count in starts.values())
-
-
-@given(fleets())
-def test_what_is_busy_or_held_is_left_alone(fleet: FleetSnapshot) -> None:
-    rules = StaggerRules(100)
-    first = reconcile.plan(fleet, {}, {}, 0.0, rules)
-    busy = {step.session_id: step for step in first.steps}
-    assert reconcile.plan(fleet, busy, {}, 0.0, rules).steps == ()
-    held = dict.fromkeys(first.steps, 1.0)
-    assert reconcile.plan(fleet, {}, held, 0.5, rules).steps == ()
-    assert reconcile.plan(fleet, {}, held, 1.0, rules).steps == first.steps
 
 
 errors = st.lists(st.tuples(st.sampled_from(ErrorCode), st.booleans()), min_size=1, max_size=40)
@@ -287,24 +203,28 @@ def test_the_counted_clock_never_goes_back_nor_ahead(steps: list[tuple[str, floa
         last = counted
 
 
-@given(st.floats(0, 60), st.floats(0.1, 600))
-def test_an_outage_of_ours_is_nobodys_death(heard_before_s: float, outage_s: float) -> None:
-    rules = LivenessRules(suspect_after_s=5.0, lost_after_s=61.0, thaw_after_s=3.0)
+@given(st.floats(0, 60), st.floats(0, 60), st.floats(0.1, 600))
+def test_an_outage_of_ours_is_nobodys_death(
+    heard_before_s: float, absent_before_s: float, outage_s: float
+) -> None:
+    rules = LivenessRules(
+        suspect_after_s=5.0, thaw_after_s=3.0, lease_absent_grace_s=1.0, restart_grace_s=8.0
+    )
     lost_at = 1000.0
     clock = CountedClock().bus_lost(lost_at)
     back_at = lost_at + outage_s
     clock = clock.bus_back(back_at, rules.thaw_after_s)
-    heard_at = lost_at - heard_before_s
-    for now in (back_at, back_at + rules.thaw_after_s - 0.01):
-        state = judge(
-            stopped=False,
-            heard_at=heard_at,
-            watched_from=0.0,
-            now=clock.counted(now),
-            rules=rules,
+
+    def look(counted: float) -> NodeState:
+        signs = Signs(
+            heard=True,
+            silence_s=counted - (lost_at - heard_before_s),
+            lease_absent_s=counted - (lost_at - absent_before_s),
         )
-        before = judge(stopped=False, heard_at=heard_at, watched_from=0.0, now=lost_at, rules=rules)
-        assert state is before
+        return failover.verdict(signs, rules, rules.lease_absent_grace_s)
+
+    for now in (back_at, back_at + rules.thaw_after_s - 0.01):
+        assert look(clock.counted(now)) is look(lost_at)
 
 
 actions = st.lists(

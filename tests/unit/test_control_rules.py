@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from control_plane.core import api_keys, media_kinds, paging, session_view
+from control_plane.core import api_keys, failover, media_kinds, paging, session_view
+from control_plane.core.failover import Signs
 from control_plane.core.fleet import NodeSnapshot
-from control_plane.core.liveness import LivenessRules, judge
+from control_plane.core.liveness import LivenessRules
 from control_plane.recipients import chat_id_of, phone_digits
 from control_plane.state.fleet_state import FleetState
 from schemas import subjects
@@ -16,13 +17,16 @@ from schemas.records import (
     Assignment,
     CapacityRecord,
     Heartbeat,
+    LeaseRecord,
     NodeRecord,
     SessionObserved,
     SessionRecord,
 )
 from schemas.states import DesiredState, EngineKind, MessageKind, NodeState, SessionState
 
-RULES = LivenessRules(suspect_after_s=5.0, lost_after_s=12.0, thaw_after_s=6.0)
+RULES = LivenessRules(
+    suspect_after_s=5.0, thaw_after_s=6.0, lease_absent_grace_s=1.0, restart_grace_s=8.0
+)
 SESSION = "ses_00000000000000000000000001"
 
 
@@ -134,34 +138,63 @@ def test_a_foreign_cursor_is_refused(cursor: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("silence_s", "state"),
+    ("silence_s", "absent_s", "state"),
     [
-        (0.0, NodeState.ALIVE),
-        (4.9, NodeState.ALIVE),
-        (5.0, NodeState.SUSPECT),
-        (12.0, NodeState.LOST),
+        (0.0, None, NodeState.ALIVE),
+        (4.9, None, NodeState.ALIVE),
+        (5.0, None, NodeState.SUSPECT),
+        (600.0, None, NodeState.SUSPECT),  # silent, but it renews its lease: it lives
+        (4.9, 60.0, NodeState.ALIVE),  # no lease, but it is heard
+        (5.0, 0.9, NodeState.SUSPECT),
+        (5.0, 1.0, NodeState.LOST),
     ],
 )
-def test_silence_is_judged(silence_s: float, state: NodeState) -> None:
-    judged = judge(
-        stopped=False, heard_at=100.0, watched_from=0.0, now=100.0 + silence_s, rules=RULES
-    )
-    assert judged is state
+def test_a_node_is_lost_by_two_signs_only(
+    silence_s: float, absent_s: float | None, state: NodeState
+) -> None:
+    signs = Signs(heard=True, silence_s=silence_s, lease_absent_s=absent_s)
+    assert failover.verdict(signs, RULES, 1.0) is state
+    assert failover.gone(signs, RULES, 1.0) is (state is NodeState.LOST)
 
 
 def test_a_node_never_heard_is_doubted_then_lost() -> None:
-    def look(now: float) -> NodeState:
-        return judge(stopped=False, heard_at=None, watched_from=0.0, now=now, rules=RULES)
+    def look(silence_s: float, absent_s: float | None) -> NodeState:
+        signs = Signs(heard=False, silence_s=silence_s, lease_absent_s=absent_s)
+        return failover.verdict(signs, RULES, 1.0)
 
-    assert look(0.0) is NodeState.SUSPECT
-    assert look(12.0) is NodeState.LOST
+    assert look(0.0, None) is NodeState.SUSPECT
+    assert look(60.0, None) is NodeState.SUSPECT
+    assert look(60.0, 60.0) is NodeState.LOST
+
+
+def test_a_node_that_stopped_has_time_to_come_back() -> None:
+    def gone(stopped_s: float, absent_s: float | None) -> bool:
+        signs = Signs(heard=True, silence_s=stopped_s, lease_absent_s=absent_s, stopped_s=stopped_s)
+        return failover.gone(signs, RULES, 1.0)
+
+    assert not gone(7.9, 7.9)
+    assert gone(8.0, 8.0)
+    assert not gone(60.0, None), "whoever holds its lease may run its sessions"
+
+
+def test_many_nodes_that_fall_silent_at_once_are_given_one_more_period() -> None:
+    def grace_s(lost: int, living: int, absent_s: float = 0.5) -> float:
+        absent = [Signs(heard=True, silence_s=9.0, lease_absent_s=absent_s)] * lost
+        alive = [Signs(heard=True, silence_s=0.1, lease_absent_s=None)] * living
+        return failover.grace_s([*absent, *alive], RULES)
+
+    assert grace_s(1, 1) == RULES.lease_absent_grace_s
+    assert grace_s(1, 0) == RULES.lease_absent_grace_s
+    assert grace_s(2, 3) == RULES.lease_absent_grace_s
+    assert grace_s(2, 2) == RULES.lease_absent_grace_s + RULES.thaw_after_s
+    assert grace_s(2, 1, absent_s=60.0) == RULES.lease_absent_grace_s, "those are long dead"
 
 
 # The fold ----------------------------------------------------------------------------------------
 
 
 def _fold(state: FleetState, key: str, value: msgspec.Struct | None, revision: int) -> None:
-    state.fold(key, None if value is None else msgspec.json.encode(value), revision)
+    state.fold(key, None if value is None else msgspec.json.encode(value), revision, now=0.0)
 
 
 def _observed(**fields: object) -> SessionObserved:
@@ -189,6 +222,7 @@ def state() -> FleetState:
     _fold(made, subjects.capacity_key("node-a"), CapacityRecord("node-a", 1), 2)
     _fold(made, subjects.session_key("acme", SESSION), record, 3)
     _fold(made, subjects.assignment_key(SESSION), Assignment(SESSION, "acme", "node-a", 2), 4)
+    _fold(made, subjects.lease_key("node", "node-a"), LeaseRecord("node-a", "i1", 0.0), 5)
     made.hear(Heartbeat("node-a", "i1", 1, 5, ()), 0.0)
     return made
 
@@ -223,6 +257,9 @@ def test_nobody_is_online_on_the_word_of_a_silent_node(state: FleetState) -> Non
     _fold(state, subjects.observed_key("node-a", SESSION), _observed(), 5)
     assert _shown(state, 4.0) == (SessionState.ONLINE, None)
     assert _shown(state, 6.0) == (SessionState.DEGRADED, session_view.REASON_NODE_SILENT)
+    assert _shown(state, 13.0) == (SessionState.DEGRADED, session_view.REASON_NODE_SILENT)
+    state.fold(subjects.lease_key("node", "node-a"), None, 0, now=11.0)
+    assert _shown(state, 11.9) == (SessionState.DEGRADED, session_view.REASON_NODE_SILENT)
     assert _shown(state, 13.0) == (SessionState.DEGRADED, session_view.REASON_NODE_LOST)
     record = state.session("acme", SESSION)
     assert record is not None
@@ -232,6 +269,7 @@ def test_nobody_is_online_on_the_word_of_a_silent_node(state: FleetState) -> Non
 
 
 def test_a_pulse_of_a_past_run_proves_nothing(state: FleetState) -> None:
+    state.fold(subjects.lease_key("node", "node-a"), None, 0, now=18.0)
     state.hear(Heartbeat("node-a", "i0", 900, 5, ()), 20.0)
     node = state.node("node-a", 20.0)
     assert isinstance(node, NodeSnapshot)
@@ -269,5 +307,5 @@ def test_a_session_being_deleted_is_gone_for_readers(state: FleetState) -> None:
 
 
 def test_a_malformed_record_is_skipped(state: FleetState) -> None:
-    state.fold(subjects.session_key("acme", SESSION), b"{", 11)
+    state.fold(subjects.session_key("acme", SESSION), b"{", 11, now=0.0)
     assert _shown(state)[0] is SessionState.PENDING

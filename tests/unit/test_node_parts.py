@@ -1,7 +1,10 @@
 """The node's small parts: outbox, event pipe, media cache, loopback store."""
 
 import asyncio
+import resource
 from pathlib import Path
+
+import pytest
 
 from schemas import switch_wire as wire
 from schemas.errors import BlazzError, ErrorCode
@@ -9,6 +12,7 @@ from schemas.events import Event, SessionSync
 from schemas.ids import EventId
 from swarm_node.engines.contract import MediaBytes, MediaKey, SyncProgress
 from swarm_node.engines.event_pipe import EventPipe
+from swarm_node.engines.loopback.journal import Journal
 from swarm_node.engines.loopback.store import LinkedDevice, ProfileStore
 from swarm_node.session.media import MediaCache
 from swarm_node.session.outbox import Outbox
@@ -119,6 +123,48 @@ def test_the_store_keeps_what_it_said_it_kept(tmp_path: Path) -> None:
     assert fresh.message(arrival(1).message.id, "2@c.us") is None
     assert fresh.key.private_numbers() != key
     fresh.close()
+
+
+def test_a_copy_cut_anywhere_holds_the_changes_up_to_a_moment(tmp_path: Path) -> None:
+    store = ProfileStore(tmp_path / "whole")
+    store.link(LinkedDevice("d1", "1@c.us", "", "Me"))
+    for seq in (1, 2, 3):
+        store.apply_queued(arrival(seq))
+    store.close()
+    (file,) = (tmp_path / "whole" / "loopback").iterdir()
+    data = file.read_bytes()
+    seen = set()
+    for length in range(0, len(data) + 1, 7):
+        copy = tmp_path / str(length) / "loopback"
+        copy.mkdir(parents=True)
+        (copy / file.name).write_bytes(data[:length])
+        cut = ProfileStore(tmp_path / str(length))
+        seen.add(cut.freshness)
+        known = [seq for seq in (1, 2, 3) if cut.message(arrival(seq).message.id, "2@c.us")]
+        assert known == list(range(1, cut.freshness + 1))
+        # What was torn stays behind: what is kept now is there next time.
+        cut.apply_queued(arrival(9))
+        cut.close()
+        again = ProfileStore(tmp_path / str(length))
+        assert again.freshness == 9
+        again.close()
+    assert seen >= {0, 1, 2}
+
+
+def test_a_change_the_disk_refused_spoils_none_after_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.rewrite([b"one"])
+    (file,) = tmp_path.iterdir()
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 12, hard))
+    try:
+        with pytest.raises(OSError, match="part of the change"):
+            journal.append(b"refused")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    journal.append(b"two")
+    journal.close()
+    assert Journal(tmp_path).read() == [b"one", b"two"]
 
 
 def test_an_ack_never_falls_and_only_own_messages_count_as_sent(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.commands import (
@@ -14,8 +15,10 @@ from schemas.commands import (
     FetchMedia,
     LogoutSession,
     MediaChunk,
+    MoveSession,
     Ping,
     Pong,
+    RestartSession,
     StartSession,
     StopSession,
 )
@@ -55,12 +58,19 @@ class World:
         self.events: list[Event] = []
         self.records: dict[str, SessionObserved | None] = {}
         self.lease = True
+        self.assignment_revision = 0
+        self.assignment_epoch = 1
 
     async def publish(self, event: Event) -> None:
         self.events.append(event)
 
-    async def write(self, session_id: str, record: SessionObserved | None) -> None:
+    async def write(self, session_id: str, record: SessionObserved | None, revision: int) -> None:
+        if revision and revision != self.assignment_revision:
+            raise BlazzError(ErrorCode.CONFLICT)
         self.records[session_id] = record
+
+    async def revise(self, record: SessionObserved) -> int | None:
+        return self.assignment_revision if record.epoch == self.assignment_epoch else None
 
     async def no_media(self, _ask: FetchMedia) -> MediaChunk:
         raise BlazzError(ErrorCode.MEDIA_NOT_FOUND)
@@ -81,7 +91,11 @@ class World:
             node_id="n1", data_dir=folder, start_spacing_s=0, session=TIMINGS, **changes
         )
         data = DataDir(folder)
-        observed = ObservedWriter(self.write)
+
+        def superseded(key: str, epoch: int) -> None:
+            made.supersede(key, epoch)
+
+        observed = ObservedWriter(self.write, revise=self.revise, superseded=superseded)
         made = Supervisor(
             settings,
             incarnation="i1",
@@ -170,6 +184,84 @@ async def test_nothing_is_said_after_the_fence(tmp_path: Path) -> None:
     last = world.events[-1].data
     assert isinstance(last, SessionStateChanged)
     assert (last.state, last.reason) == (SessionState.FENCED, "lease_lost")
+
+
+async def test_a_start_of_what_runs_tells_where_it_stands_again(tmp_path: Path) -> None:
+    world = World()
+    async with world.supervisor(tmp_path) as supervisor:
+        await supervisor.start(start(1))
+        await eventually(lambda: start(1).session_id in world.records)
+        world.records.clear()  # a late write of a process before has replaced it
+        await supervisor.start(start(1))
+        await eventually(lambda: start(1).session_id in world.records)
+        assert len(world.events) <= 1
+
+
+@pytest.mark.parametrize("regained", [False, True])
+async def test_a_start_from_before_a_lost_lease_launches_nothing(
+    tmp_path: Path, regained: bool
+) -> None:
+    # It replaces a run that is slow to end; the lease goes meanwhile, and may be back by then:
+    # the session may have been placed elsewhere in between.
+    world = World()
+    async with world.supervisor(tmp_path, engine=HangingStop) as supervisor:
+        await supervisor.start(start(1))
+        replacing = asyncio.get_running_loop().create_task(supervisor.start(start(1, epoch=2)))
+        await eventually(lambda: supervisor.loads()[0].state is SessionState.STOPPED)
+        world.lease = False
+        await supervisor.fence_all()
+        world.lease = regained
+        with pytest.raises(BlazzError) as raised:
+            await replacing
+        assert raised.value.code is ErrorCode.LEASE_LOST
+        assert supervisor.engines_running() == 0
+
+
+def moved(number: int, epoch: int = 1) -> MoveSession:
+    return MoveSession(session_id=start(number).session_id, epoch=epoch)
+
+
+async def test_a_session_let_go_comes_back_under_a_later_epoch_alone(tmp_path: Path) -> None:
+    world = World()
+    async with world.supervisor(tmp_path) as supervisor:
+        await supervisor.start(start(1))
+        for _ in range(2):
+            answer = await supervisor.move(moved(1))
+            assert (answer.state, answer.reason) == (SessionState.MOVING, "moving")
+        assert supervisor.loads() == ()
+        with pytest.raises(BlazzError) as raised:
+            await supervisor.start(start(1))
+        assert raised.value.code is ErrorCode.STALE_EPOCH
+        assert (await supervisor.start(start(1, epoch=2))).state is SessionState.STARTING
+
+
+async def test_a_session_that_was_never_here_is_let_go_too(tmp_path: Path) -> None:
+    async with World().supervisor(tmp_path) as supervisor:
+        await supervisor.move(moved(1, epoch=3))
+        with pytest.raises(BlazzError):
+            await supervisor.start(start(1, epoch=3))
+
+
+async def test_a_placement_that_is_over_ends_here_as_soon_as_its_word_is_refused(
+    tmp_path: Path,
+) -> None:
+    world = World()
+    world.assignment_revision = 7
+    async with world.supervisor(tmp_path) as supervisor:
+        under = msgspec.structs.replace(start(1), assignment_revision=7)
+        await supervisor.start(under)
+        await eventually(lambda: start(1).session_id in world.records)
+        # A wish to move changes the revision, not the placement: the writer learns the new one.
+        world.assignment_revision = 8
+        world.records.clear()
+        await supervisor.obey(Verb.RESTART, RestartSession(session_id=under.session_id, epoch=1))
+        await eventually(lambda: start(1).session_id in world.records)
+        assert len(supervisor.loads()) == 1
+        world.assignment_revision, world.assignment_epoch = 9, 2
+        world.records.clear()
+        await supervisor.obey(Verb.RESTART, RestartSession(session_id=under.session_id, epoch=1))
+        await eventually(lambda: supervisor.loads() == (), what="the engine is dead")
+        assert world.records == {}, "nothing was written under an assignment that is over"
 
 
 async def test_a_session_that_starts_is_not_logged_out_by_guess(tmp_path: Path) -> None:

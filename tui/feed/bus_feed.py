@@ -30,6 +30,7 @@ from schemas.subjects import (
     ASSIGNMENTS_PREFIX,
     CAPACITY_PREFIX,
     EVENTS_ALL,
+    FLEET_WATCHED,
     NODES_PREFIX,
     OBSERVED_PREFIX,
     SESSIONS_PREFIX,
@@ -183,7 +184,7 @@ class BusFeed:
             await _when_connected(bus)
 
     async def _watch_once(self, bucket: Bucket) -> None:
-        async with aclosing(watch(bucket)) as steps:
+        async with aclosing(watch(bucket, *FLEET_WATCHED)) as steps:
             async for step in steps:
                 match step.kind:
                     case ChangeKind.STALE:

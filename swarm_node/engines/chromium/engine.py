@@ -22,6 +22,7 @@ from swarm_node.engines.chromium.bundle import Bundle, find_bundle
 from swarm_node.engines.chromium.event_queue import EventQueue
 from swarm_node.engines.chromium.hosts.contract import BrowserHost, OpenProfile
 from swarm_node.engines.chromium.keeper import PageKeeper
+from swarm_node.engines.chromium.profile_files import SNAPSHOT_FILES
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.contract import (
     Capabilities,
@@ -33,6 +34,7 @@ from swarm_node.engines.contract import (
     Probe,
     SendOutcome,
     SendRequest,
+    SnapshotFiles,
 )
 
 log = structlog.get_logger()
@@ -125,6 +127,16 @@ class ChromiumEngine:
                 return Probe(False, False, False, False, time.monotonic() - began, error.detail)
             raise
         return _probe(seen, time.monotonic() - began)
+
+    @property
+    def snapshot_files(self) -> SnapshotFiles:
+        """What of the profile makes the session."""
+        return SNAPSHOT_FILES
+
+    async def page_storage(self) -> dict[str, str]:
+        """The page's localStorage, read now."""
+        _, bridge = self._usable()
+        return await bridge.page_storage(timeout_s=self._settings.call_timeout_s)
 
     async def renew_qr(self) -> None:
         """Ask for a new run of codes."""

@@ -22,6 +22,7 @@ from swarm_node.engines.chromium.bridge.page_bridge import PageBridge, PageEvent
 from swarm_node.engines.chromium.bridge.script import init_script
 from swarm_node.engines.chromium.bundle import Bundle
 from swarm_node.engines.chromium.hosts.contract import OpenProfile
+from swarm_node.engines.chromium.page_storage import replace_storage
 from swarm_node.engines.chromium.settings import ORIGIN, ChromiumSettings
 from swarm_node.engines.chromium.watch import Account, Emit, PageUnfit, PageWatch
 from swarm_node.engines.contract import ConnectionChanged, EngineFailed, EngineSpec
@@ -74,6 +75,7 @@ class PageKeeper:
         self._profile = profile
         self._emit = emit
         self._account = Account(spec.profile_dir)
+        self._page_storage = spec.page_storage
         self._watch: PageWatch | None = None
         self._calls = 0
         self._version: str | None = None
@@ -155,6 +157,7 @@ class PageKeeper:
 
     async def _one_page(self) -> None:
         page = await self._profile.new_page()
+        await self._seed(page)
         watch = PageWatch(self._spec, self._settings, self._account, self._emit)
         page.on("crash", lambda _: watch.page_crashed())
         page.on("close", lambda _: watch.touch())
@@ -177,6 +180,18 @@ class PageKeeper:
             # On the way to the next page nobody may call the old one; a stopping engine drains it.
             if not _cancelled():
                 self._watch = self.bridge = None
+
+    async def _seed(self, page: Page) -> None:
+        """Put the snapshot's localStorage in place, once: later pages have newer values."""
+        if self._page_storage is None:
+            return
+        try:
+            await replace_storage(
+                page, self._page_storage, timeout_s=self._settings.navigation_timeout_s
+            )
+        except BlazzError as error:
+            raise PageUnfit(error.code, error.detail) from error
+        self._page_storage = None
 
     async def _load(self, page: Page) -> None:
         timeout_s = self._settings.navigation_timeout_s

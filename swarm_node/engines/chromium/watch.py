@@ -327,6 +327,7 @@ class PageWatch:
         "logout": _on_logout,
         "logout_reason": _on_logout_reason,
         "needs_update": _on_needs_update,
+        "full_ready": _on_news,
         "authenticated": _on_news,
         "main_loaded": _on_news,
         "network": _on_news,

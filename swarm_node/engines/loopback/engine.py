@@ -23,7 +23,7 @@ from swarm_node.engines.event_pipe import EventPipe
 from swarm_node.engines.loopback import translate
 from swarm_node.engines.loopback.link import SwitchLink
 from swarm_node.engines.loopback.settings import LoopbackSettings
-from swarm_node.engines.loopback.store import LinkedDevice, ProfileStore
+from swarm_node.engines.loopback.store import SNAPSHOT_FILES, LinkedDevice, ProfileStore
 
 log = structlog.get_logger()
 
@@ -238,6 +238,15 @@ class LoopbackEngine:
             round_trip_s=time.monotonic() - began_s,
             detail="" if link.connected else "no_connection",
         )
+
+    @property
+    def snapshot_files(self) -> contract.SnapshotFiles:
+        """Its one kind of file."""
+        return SNAPSHOT_FILES
+
+    async def page_storage(self) -> None:
+        """Nothing: it keeps all it has in files."""
+        return
 
     async def renew_qr(self) -> None:
         """Ask for a new run of codes."""

@@ -1,10 +1,12 @@
 """What a loopback device keeps on disk: its key and link, chats, messages and freshness.
 
-Owns one SQLite file in the profile directory. Every change is one transaction, so a killed process
-leaves either the old or the new. Never talks to anybody.
+Owns what a change means and the state that all changes make. Every change is one line of the
+journal, so a killed process leaves either the old or the new, and so does a copy of the files
+taken at any moment. Everything is in memory as well, and the file grows until the next start:
+enough for tests and load. Never talks to anybody.
 """
 
-import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,15 +15,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from schemas import switch_wire as wire
+from schemas.errors import BlazzError, ErrorCode
+from swarm_node.engines.contract import SnapshotFiles
+from swarm_node.engines.loopback.journal import Journal
 
-FILE_NAME: Final = "loopback.sqlite3"
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chats (wid TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS messages (
-    id TEXT NOT NULL, chat TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (id, chat)
-) WITHOUT ROWID;
-"""
+DIRECTORY: Final = "loopback"
+SNAPSHOT_FILES: Final = SnapshotFiles(
+    include=(DIRECTORY,), exclude=("*.tmp",), append_only=("*.log",)
+)
 
 
 class LinkedDevice(msgspec.Struct, frozen=True):
@@ -33,166 +34,155 @@ class LinkedDevice(msgspec.Struct, frozen=True):
     pushname: str
 
 
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One change: what is set takes the place of what was there."""
+
+    key: str = ""
+    device: LinkedDevice | None = None
+    freshness: int | None = None
+    chats: tuple[wire.ChatInfo, ...] = ()
+    messages: tuple[wire.Message, ...] = ()
+
+
 class ProfileStore:
-    """One device's file. Calls are short and synchronous; use it from one thread."""
+    """One device's profile. Calls are short and synchronous; use it from one thread."""
 
     def __init__(self, profile_dir: Path) -> None:
-        profile_dir.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(profile_dir / FILE_NAME, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        directory = profile_dir / DIRECTORY
+        directory.mkdir(parents=True, exist_ok=True)
+        self.device: LinkedDevice | None = None
+        self.freshness = 0
+        self._pem = ""
+        self._chats: dict[str, wire.ChatInfo] = {}
+        self._messages: dict[str, dict[str, wire.Message]] = {}
+        self._journal = Journal(directory)
+        for line in self._journal.read():
+            self._apply(msgspec.json.decode(line, type=Change))
+        self._journal.rewrite(self._everything())
         self.key = self._load_key()
-        self.device = self._load_device()
-        self.freshness = int(self._fact("freshness") or b"0")
 
     def close(self) -> None:
         """Close the file; everything is on disk already."""
-        self._db.close()
+        self._journal.close()
 
     # The link ----------------------------------------------------------------------------------
 
     def link(self, device: LinkedDevice) -> None:
         """Keep a link; it must be on disk before the device answers anything."""
-        self._set_fact("device", msgspec.json.encode(device))
-        self.device = device
+        self._keep(Change(device=device))
 
     def unlink(self) -> None:
         """Forget everything of the account; a new key is made for the next link."""
-        with _Transaction(self._db):
-            for table in ("facts", "chats", "messages"):
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names are ours
-        self.device, self.freshness = None, 0
+        self._journal.rewrite(())
+        self.device, self.freshness, self._pem = None, 0, ""
+        self._chats.clear()
+        self._messages.clear()
         self.key = self._load_key()
 
     def _load_key(self) -> ec.EllipticCurvePrivateKey:
-        pem = self._fact("key")
-        if pem is not None:
-            key = serialization.load_pem_private_key(pem, password=None)
-            if isinstance(key, ec.EllipticCurvePrivateKey):
-                return key
-        made = ec.generate_private_key(ec.SECP256R1())
-        self._set_fact(
-            "key",
-            made.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
-        )
-        return made
-
-    def _load_device(self) -> LinkedDevice | None:
-        raw = self._fact("device")
-        return msgspec.json.decode(raw, type=LinkedDevice) if raw is not None else None
+        if not self._pem:
+            self._keep(Change(key=_pem(ec.generate_private_key(ec.SECP256R1()))))
+        key = serialization.load_pem_private_key(self._pem.encode(), password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise BlazzError(ErrorCode.SNAPSHOT_CORRUPT, "the profile's key is of another kind")
+        return key
 
     # Chats and messages --------------------------------------------------------------------------
 
     def apply_sync(self, sync: wire.Sync) -> None:
         """Keep a part of the first sync."""
-        with _Transaction(self._db):
-            for chat in sync.chats:
-                self._put_chat(chat)
-            for message in sync.messages:
-                self._put_message(message)
+        self._keep(Change(chats=tuple(sync.chats), messages=tuple(sync.messages)))
 
     def apply_queued(self, frame: wire.QueuedFrame) -> bool:
         """Keep a queued frame and its number, together. False when it was kept before."""
         if frame.seq <= self.freshness:
             return False
-        with _Transaction(self._db):
-            self._apply(frame)
-            self._set_fact("freshness", str(frame.seq).encode())
-        self.freshness = frame.seq
+        change = self._change_of(frame)
+        self._keep(msgspec.structs.replace(change, freshness=frame.seq))
         return True
-
-    def _apply(self, frame: wire.QueuedFrame) -> None:
-        match frame:
-            case wire.MessageIn(message=message):
-                self._put_message(message)
-            case wire.Ack(ids=ids, chat=chat, ack=ack):
-                for message_id in ids:
-                    self._raise_ack(message_id, chat, ack)
-            case wire.Edited(id=message_id, chat=chat, body=body):
-                self._change(message_id, chat, body=body, edited=True)
-            case wire.Deleted(id=message_id, chat=chat):
-                self._change(message_id, chat, body="", media=None, deleted=True)
-            case wire.ChatAdded(chat=chat):
-                self._put_chat(chat)
-            case _:
-                pass
 
     def keep_sending(self, message: wire.Message) -> None:
         """Note an own message, before it is sent and when it is."""
-        with _Transaction(self._db):
-            self._put_message(message)
-
-    def sent_before(self, message_id: str) -> wire.Message | None:
-        """An own message of this id, sent or about to be."""
-        rows = self._db.execute("SELECT body FROM messages WHERE id = ?", (message_id,))
-        for (body,) in rows:
-            message = msgspec.json.decode(body, type=wire.Message)
-            if message.from_me:
-                return message
-        return None
-
-    def message(self, message_id: str, chat: str) -> wire.Message | None:
-        """A message by id and chat."""
-        row = self._db.execute(
-            "SELECT body FROM messages WHERE id = ? AND chat = ?", (message_id, chat)
-        ).fetchone()
-        return msgspec.json.decode(row[0], type=wire.Message) if row else None
-
-    def chat(self, wid: str) -> wire.ChatInfo | None:
-        """A chat this device knows."""
-        row = self._db.execute("SELECT body FROM chats WHERE wid = ?", (wid,)).fetchone()
-        return msgspec.json.decode(row[0], type=wire.ChatInfo) if row else None
-
-    def _raise_ack(self, message_id: str, chat: str, ack: int) -> None:
-        message = self.message(message_id, chat)
-        if message is not None and message.ack < ack:
-            self._put_message(msgspec.structs.replace(message, ack=ack))
-
-    def _change(self, message_id: str, chat: str, **changes: object) -> None:
-        message = self.message(message_id, chat)
-        if message is not None:
-            self._put_message(msgspec.structs.replace(message, **changes))
-
-    def _put_message(self, message: wire.Message) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO messages (id, chat, body) VALUES (?, ?, ?)",
-            (message.id, message.chat, msgspec.json.encode(message)),
-        )
-
-    def _put_chat(self, chat: wire.ChatInfo) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO chats (wid, body) VALUES (?, ?)",
-            (chat.wid, msgspec.json.encode(chat)),
-        )
+        self._keep(Change(messages=(message,)))
 
     def keep_chat(self, chat: wire.ChatInfo) -> None:
         """Keep a chat that a query found."""
-        with _Transaction(self._db):
-            self._put_chat(chat)
+        self._keep(Change(chats=(chat,)))
 
-    # Facts --------------------------------------------------------------------------------
+    def sent_before(self, message_id: str) -> wire.Message | None:
+        """An own message of this id, sent or about to be."""
+        found = self._messages.get(message_id, {}).values()
+        return next((message for message in found if message.from_me), None)
 
-    def _fact(self, name: str) -> bytes | None:
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else None
+    def message(self, message_id: str, chat: str) -> wire.Message | None:
+        """A message by id and chat."""
+        return self._messages.get(message_id, {}).get(chat)
 
-    def _set_fact(self, name: str, value: bytes) -> None:
-        self._db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+    def chat(self, wid: str) -> wire.ChatInfo | None:
+        """A chat this device knows."""
+        return self._chats.get(wid)
+
+    def _change_of(self, frame: wire.QueuedFrame) -> Change:
+        match frame:
+            case wire.MessageIn(message=message):
+                return Change(messages=(message,))
+            case wire.Ack(ids=ids, chat=chat, ack=ack):
+                known = (self.message(one, chat) for one in ids)
+                return Change(
+                    messages=tuple(
+                        msgspec.structs.replace(message, ack=ack)
+                        for message in known
+                        if message is not None and message.ack < ack
+                    )
+                )
+            case wire.Edited(id=message_id, chat=chat, body=body):
+                return self._altered(message_id, chat, body=body, edited=True)
+            case wire.Deleted(id=message_id, chat=chat):
+                return self._altered(message_id, chat, body="", media=None, deleted=True)
+            case wire.ChatAdded(chat=chat):
+                return Change(chats=(chat,))
+            case _:
+                return Change()
+
+    def _altered(self, message_id: str, chat: str, **fields: object) -> Change:
+        message = self.message(message_id, chat)
+        if message is None:
+            return Change()
+        return Change(messages=(msgspec.structs.replace(message, **fields),))
+
+    # Changes -----------------------------------------------------------------------------------
+
+    def _keep(self, change: Change) -> None:
+        self._journal.append(msgspec.json.encode(change))
+        self._apply(change)
+
+    def _apply(self, change: Change) -> None:
+        self._pem = change.key or self._pem
+        self.device = change.device or self.device
+        if change.freshness is not None:
+            self.freshness = change.freshness
+        for chat in change.chats:
+            self._chats[chat.wid] = chat
+        for message in change.messages:
+            self._messages.setdefault(message.id, {})[message.chat] = message
+
+    def _everything(self) -> Iterator[bytes]:
+        """The whole state, as few changes as can be."""
+        if self._pem:
+            first = Change(
+                key=self._pem,
+                device=self.device,
+                freshness=self.freshness,
+                chats=tuple(self._chats.values()),
+            )
+            yield msgspec.json.encode(first)
+        for by_chat in self._messages.values():
+            yield msgspec.json.encode(Change(messages=tuple(by_chat.values())))
 
 
-class _Transaction:
-    """All of the block's changes, or none."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+def _pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()

@@ -27,6 +27,9 @@ PYTHON_GRACE_S: Final = 2.0
 MEDIA_CHUNK_BYTES: Final = 3 * 1024 * 1024
 """Read at a time; a multiple of three, so that base64 chunks join without padding."""
 
+STORAGE_CHARS_MAX: Final = 5 * 1024 * 1024
+"""Chromium's own bound on an origin's localStorage: 10 MB of two-byte characters."""
+
 _CALL: Final = """async ([name, argument, limitMs]) =>
   window.__blazz ? window.__blazz.call(name, argument, limitMs) : { code: 'not_installed' }"""
 _INPUT: Final = "() => window.__blazz ? window.__blazz.input : null"
@@ -49,6 +52,7 @@ CODES: Final[dict[str, tuple[ErrorCode, str]]] = {
     "media_unreadable": (ErrorCode.MEDIA_NOT_FOUND, ""),
     "message_not_contains_media": (ErrorCode.MEDIA_NOT_FOUND, "that message has no media"),
     "msg_not_found": (ErrorCode.MEDIA_NOT_FOUND, "this device does not know that message"),
+    "storage_too_large": (ErrorCode.SNAPSHOT_TOO_LARGE, "the page's localStorage"),
     "file_too_large": (ErrorCode.MEDIA_TOO_LARGE, "above WhatsApp's own limit for that kind"),
 }
 
@@ -117,6 +121,14 @@ class PageBridge:
         except BlazzError:
             return
         await self._take(rows, load)
+
+    async def page_storage(self, *, timeout_s: float) -> dict[str, str]:
+        """The page's localStorage. Raises what `call` raises."""
+        limit = {"charsMax": STORAGE_CHARS_MAX}
+        answer = await self.call("pageStorage", limit, timeout_s=timeout_s)
+        if answer["skipped"]:
+            log.warning("page.storage_skipped", count=answer["skipped"])
+        return dict(answer["items"])
 
     async def send_with_file(
         self, path: Path, request: dict[str, object], *, timeout_s: float

@@ -10,7 +10,7 @@ from typing import Final
 from swarm_node.engines.chromium.bundle import Bundle
 from swarm_node.engines.chromium.settings import ORIGIN
 
-FILES: Final = ("core.js", "events.js", "state.js", "calls.js", "install.js")
+FILES: Final = ("core.js", "storage.js", "events.js", "state.js", "calls.js", "install.js")
 BINDING: Final = "__blazzPush"
 _HERE: Final = Path(__file__).parent
 

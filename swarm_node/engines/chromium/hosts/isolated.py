@@ -39,6 +39,7 @@ log = structlog.get_logger()
 
 _DRIVER_GONE = ("Connection closed", "Target page, context or browser has been closed")
 _DRIVER_STOP_S = 10.0
+_ARTIFACTS = "blazz-artifacts"
 _TEMP_DIR_CHARS_MAX = 60
 _SHORT_TEMP_DIR = "/tmp"  # noqa: S108 - Chromium makes a directory of a random name in it
 
@@ -186,7 +187,9 @@ class IsolatedHost:
     async def _launch_once(self, profile_dir: Path, proxy: str | None) -> IsolatedProfile:
         settings = self._settings
         server = _proxy(proxy) if proxy else None
-        artifacts = Path(tempfile.mkdtemp(prefix="blazz-browser-"))
+        # In the profile, so that a killed node leaves nothing outside its data directory.
+        artifacts = profile_dir / _ARTIFACTS
+        artifacts.mkdir(exist_ok=True, mode=0o700)
         try:
             async with asyncio.timeout(settings.launch_timeout_s):
                 playwright = await self._driver()

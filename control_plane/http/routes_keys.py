@@ -1,7 +1,6 @@
-"""Routes for operators and for key owners: nodes, all sessions, API keys.
+"""Routes for key owners: API keys.
 
-Owns the HTTP shape of `ports.Fleet` and of the keys in `ports.Access`, and the rule that nobody
-grants a scope he lacks.
+Owns the HTTP shape of the keys in `ports.Access`, and the rule that nobody grants a scope he lacks.
 """
 
 from typing import Annotated, Any
@@ -13,37 +12,12 @@ from control_plane.http.auth import Scope, access
 from control_plane.http.bodies import AnyRequest, json_body
 from control_plane.http.dependencies import Caller, Ports, Settings
 from control_plane.http.problems import invalid
-from schemas.api import ApiKeyView, NewApiKey, NodeView, Page, SessionView
+from schemas.api import ApiKeyView, NewApiKey, Page
 from schemas.errors import BlazzError
 from schemas.errors import ErrorCode as C
 from schemas.records import ApiKeyRecord
 
-FLEET = ["Fleet"]
 KEYS = ["API keys"]
-
-
-@get(
-    "/nodes",
-    operation_id="listNodes",
-    summary="List nodes",
-    tags=FLEET,
-    opt=access(Scope.OPERATOR),
-)
-async def list_nodes(services: Ports) -> Page[NodeView]:
-    """`GET /v1/nodes`"""
-    return Page(await services.fleet.nodes())
-
-
-@get(
-    "/fleet/sessions",
-    operation_id="listFleetSessions",
-    summary="List all tenants' sessions",
-    tags=FLEET,
-    opt=access(Scope.OPERATOR),
-)
-async def list_fleet_sessions(services: Ports) -> Page[SessionView]:
-    """`GET /v1/fleet/sessions`"""
-    return Page(await services.fleet.sessions())
 
 
 @post(
@@ -124,4 +98,4 @@ def _view(record: ApiKeyRecord, key: str | None = None) -> ApiKeyView:
     )
 
 
-ROUTES: list[Any] = [list_nodes, list_fleet_sessions, create_key, list_keys, revoke_key]
+ROUTES: list[Any] = [create_key, list_keys, revoke_key]

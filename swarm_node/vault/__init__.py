@@ -1,0 +1,1 @@
+"""The node's half of the vault: sessions' states captured, sealed, handed over and restored."""

@@ -1,0 +1,230 @@
+"""Failover, drains and moves with real processes: nodes, control plane, nats-server, switch.
+
+The switch's log is the judge of "never two browsers on one device".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.stage import Stage, all_sessions, link_sessions, open_stage, wait_kept
+from cli.stack import INFO_FILE, NodePlan
+from schemas.api import (
+    DrainNode,
+    MoveRequest,
+    NewSession,
+    NodeDetail,
+    NodeView,
+    RebalanceView,
+    SessionView,
+)
+from schemas.errors import BlazzError, ErrorCode
+from schemas.states import SessionState
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    nodes = (NodePlan("node-a", "sgp", 4), NodePlan("node-b", "fra", 4))
+    async with open_stage("loopback", nodes) as opened:
+        yield opened
+
+
+async def linked(stage: Stage, count: int, *, on: str, but: tuple[str, ...]) -> list[SessionView]:
+    """`count` sessions online on a node: the others are cordoned meanwhile."""
+    for node_id in but:
+        await mark(stage, node_id, "cordon")
+    sessions = await link_sessions(stage, [f"1555000{n:04}" for n in range(count)], limit_s=30)
+    await wait_kept(stage, sessions)
+    for node_id in but:
+        await mark(stage, node_id, "uncordon")
+    views = await all_sessions(stage.api)
+    assert {view.node_id for view in views} == {on}
+    return views
+
+
+async def mark(stage: Stage, node_id: str, act: str) -> NodeView:
+    return await stage.api.call("POST", f"/v1/nodes/{node_id}/{act}", NodeView)
+
+
+async def until(
+    stage: Stage,
+    check: Callable[[list[SessionView]], object],
+    *,
+    what: str,
+    timeout_s: float = 30,
+) -> list[SessionView]:
+    found: list[SessionView] = []
+
+    async def look() -> bool:
+        found[:] = await all_sessions(stage.api)
+        assert check(found), [(v.node_id, v.epoch, v.state, v.reason) for v in found]
+        return True
+
+    await eventually(look, timeout_s=timeout_s, what=what)
+    return found
+
+
+def online_on(*nodes: str) -> Callable[[list[SessionView]], bool]:
+    return lambda views: all(
+        view.state is SessionState.ONLINE and view.node_id in nodes for view in views
+    )
+
+
+async def never_held_twice(stage: Stage) -> None:
+    assert await stage.book.log(0, "hold.started") == []
+
+
+async def blazz(stage: Stage, *words: str) -> tuple[int, str, str]:
+    """The command as an operator runs it."""
+    folder = Path(stage.stack.info.api_key_file).parent
+    assert (folder / INFO_FILE).exists()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "cli", *words, "--data-dir", str(folder)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_a_killed_nodes_sessions_are_online_elsewhere_or_visibly_nowhere(
+    stage: Stage,
+) -> None:
+    before = await linked(stage, 4, on="node-a", but=("node-b",))
+    others = await stage.api.create_session(NewSession(name="in the way", start=False))
+    assert others.node_id == "node-b"
+    await stage.stack.node("node-a").take_down()
+
+    def three_and_one(views: list[SessionView]) -> bool:
+        wanted = [view for view in views if view.session_id != others.session_id]
+        placed = [v for v in wanted if v.node_id == "node-b" and v.state is SessionState.ONLINE]
+        nowhere = [v for v in wanted if v.node_id is None]
+        return len(placed) == 3 and len(nowhere) == 1
+
+    after = await until(stage, three_and_one, what="three online on the other node, one nowhere")
+    epochs = {view.session_id: view.epoch for view in before}
+    for view in after:
+        if view.session_id == others.session_id:
+            continue
+        assert (view.epoch or 0) > (epochs[view.session_id] or 0)
+        assert view.phone is not None, "whose account it is stays known"
+        if view.node_id is None:
+            assert view.state is SessionState.PENDING
+            assert (view.reason or "").startswith("unplaceable: ")
+    nodes = {node.node_id: node for node in (await stage.api.nodes()).data}
+    assert nodes["node-a"].state == "lost"
+    assert nodes["node-a"].reserved == 0
+    assert nodes["node-b"].reserved == 4
+    # A node joins: room again.
+    await stage.stack.node("node-a").restart()
+    running = [view for view in after if view.session_id != others.session_id]
+    await until(
+        stage,
+        lambda views: online_on("node-a", "node-b")(
+            [v for v in views if v.session_id != others.session_id]
+        ),
+        what="all are online again",
+    )
+    assert len(running) == 4
+    await never_held_twice(stage)
+
+
+async def test_a_drain_empties_a_node_and_cordoned_nodes_get_nothing(stage: Stage) -> None:
+    await linked(stage, 3, on="node-a", but=("node-b",))
+    code, _out, err = await blazz(stage, "node", "drain", "node-a", "--deadline", "60")
+    assert code == 0, err
+    assert "node-a: drained" in err
+    await until(stage, online_on("node-b"), what="all are online on the other node")
+    detail = await stage.api.call("GET", "/v1/nodes/node-a", NodeDetail)
+    assert (detail.drained, detail.sessions, detail.node.reserved) == (True, [], 0)
+    created = [await stage.api.create_session(NewSession(start=False)) for _ in range(1)]
+    assert {view.node_id for view in created} == {"node-b"}
+    await mark(stage, "node-b", "cordon")
+    with pytest.raises(BlazzError) as refused:
+        await stage.api.create_session(NewSession(start=False))
+    assert refused.value.code is ErrorCode.NO_NODE_AVAILABLE
+    code, out, _err = await blazz(stage, "node", "list")
+    assert code == 0
+    assert "alive, draining" in out
+    assert "alive, cordoned" in out
+    await never_held_twice(stage)
+
+
+async def test_a_drain_without_room_says_why_and_ends_visibly_at_its_deadline(
+    stage: Stage,
+) -> None:
+    await linked(stage, 1, on="node-a", but=("node-b",))
+    await mark(stage, "node-b", "cordon")
+    body = DrainNode(deadline_s=None)
+    await stage.api.call("POST", "/v1/nodes/node-a/drain", NodeDetail, body=body)
+    detail = await stage.api.call("GET", "/v1/nodes/node-a", NodeDetail)
+    assert [session.waits_for for session in detail.sessions] == ["every live node is cordoned"]
+    # It stays online meanwhile: nothing is stopped for a place that does not exist.
+    assert online_on("node-a")(await all_sessions(stage.api))
+    code, _out, err = await blazz(stage, "node", "drain", "node-a", "--deadline", "0")
+    assert code == 0, err
+    views = await until(stage, lambda views: views[0].node_id is None, what="it has no node")
+    assert (views[0].reason or "").startswith("unplaceable: ")
+    await mark(stage, "node-b", "uncordon")
+    await until(stage, online_on("node-b"), what="there is room again")
+    await never_held_twice(stage)
+
+
+async def test_one_session_is_moved_and_the_fleet_evened_out(stage: Stage) -> None:
+    before = await linked(stage, 4, on="node-a", but=("node-b",))
+    code, out, _err = await blazz(stage, "session", "move", before[0].session_id, "--to", "node-b")
+    assert code == 0
+    assert "leaves node-a for node-b" in out
+    await until(
+        stage,
+        lambda views: (
+            online_on("node-a", "node-b")(views)
+            and Counter(view.node_id for view in views) == {"node-a": 3, "node-b": 1}
+        ),
+        what="one is online on the other node",
+    )
+    begun = await stage.api.call("POST", "/v1/fleet/rebalance", RebalanceView)
+    assert [(move.from_node, move.to_node) for move in begun.moves] == [("node-a", "node-b")]
+    await until(
+        stage,
+        lambda views: (
+            online_on("node-a", "node-b")(views)
+            and Counter(view.node_id for view in views) == {"node-a": 2, "node-b": 2}
+        ),
+        what="both hold two",
+    )
+    for unknown, code_wanted in (
+        (MoveRequest(node_id="node-z"), ErrorCode.NODE_NOT_FOUND),
+        (None, ErrorCode.SESSION_NOT_FOUND),
+    ):
+        session_id = before[0].session_id if unknown else "ses_" + "0" * 26
+        with pytest.raises(BlazzError) as refused:
+            await stage.api.call(
+                "POST", f"/v1/sessions/{session_id}/move", msgspec.Raw, body=unknown
+            )
+        assert refused.value.code is code_wanted
+    await never_held_twice(stage)
+
+
+async def test_a_node_that_restarts_in_time_keeps_its_sessions(stage: Stage) -> None:
+    before = await linked(stage, 2, on="node-a", but=("node-b",))
+    await stage.stack.node("node-a").restart()
+    after = await until(stage, online_on("node-a"), what="both are online where they were")
+    assert {view.session_id: view.epoch for view in after} == {
+        view.session_id: view.epoch for view in before
+    }
+    await never_held_twice(stage)

@@ -1,0 +1,99 @@
+"""Sessions outlive their node: captured while online, restored elsewhere without a new link."""
+
+# ruff: noqa: F811 - fixtures are imported and named again as arguments
+
+import asyncio
+
+import pytest
+
+from schemas import commands as c
+from schemas.events import SessionQr
+from schemas.messages import Text
+from schemas.states import MessageState, SessionState
+from tests.integration.node_fixture import (  # noqa: F401
+    NODE,
+    OTHER_NODE,
+    bus,
+    nats,
+    new_message_id,
+    new_session_id,
+    world,
+)
+from tests.integration.node_vault_fixture import (  # noqa: F401
+    VaultWorld,
+    killed,
+    linked,
+    vault_world,
+)
+
+pytestmark = pytest.mark.nats
+
+
+async def test_a_killed_node_loses_no_link_and_no_message(vault_world: VaultWorld) -> None:
+    vault, world = vault_world, vault_world.world
+    theirs = await world.phone("15550002")
+    async with vault.node() as task, vault.node(OTHER_NODE):
+        session = await linked(vault)
+        key = new_message_id()
+        assert (await world.send(session, theirs.wid, "hello", key=key)).state is MessageState.SENT
+        stored = await vault.stored(session)
+        assert (stored.epoch, stored.node_id, stored.objects[0].baseline) == (1, NODE, True)
+        codes = len(world.data(SessionQr))
+        await killed(task)
+
+        await vault.start(session, node_id=OTHER_NODE, epoch=2)
+        seen = await world.reaches(session, SessionState.ONLINE, node_id=OTHER_NODE)
+        assert (seen.epoch, seen.phone) == (2, "15550001")
+        again = c.SendMessage(
+            session_id=session,
+            epoch=2,
+            message_id=key,
+            to=theirs.wid,
+            content=Text("hello"),
+        )
+        answer = await world.ask("send_message", again, node_id=OTHER_NODE)
+        assert (answer.state, answer.found_before) == (MessageState.SENT, True)
+        arrived = await theirs.messages("15550001@c.us")
+        assert [message.message.body for message in arrived] == ["hello"]
+        assert len(world.data(SessionQr)) == codes
+
+        moved = await vault.stored(session)
+        assert (moved.epoch, moved.node_id) == (2, OTHER_NODE)
+        assert [one.epoch for one in await vault.generations(session)] == [2, 1]
+
+
+async def test_a_clean_stop_stores_everything_before_it_answers(vault_world: VaultWorld) -> None:
+    vault, world = vault_world, vault_world.world
+    async with vault.node(), vault.node(OTHER_NODE):
+        session = await linked(vault)
+        assert (await world.stop(session)).state is SessionState.STOPPED
+        newest = (await vault.generations(session))[0]
+        assert newest.objects[-1].clean
+        await vault.start(session, node_id=OTHER_NODE, epoch=2)
+        await world.reaches(session, SessionState.ONLINE, node_id=OTHER_NODE)
+
+
+async def test_an_idle_session_stores_nothing_new(vault_world: VaultWorld) -> None:
+    vault = vault_world
+    async with vault.node():
+        session = await linked(vault)
+        stored = await vault.stored(session)
+        # Two idle periods without a trace.
+        await asyncio.sleep(2.2)
+        assert (await vault.generations(session))[0].objects == stored.objects
+
+
+async def test_without_a_data_key_nothing_is_stored(vault_world: VaultWorld) -> None:
+    vault, world = vault_world, vault_world.world
+    session, phone = new_session_id(), await world.phone()
+    async with vault.node():
+        await vault.start(session, key=b"")
+        await world.reaches(session, SessionState.PAIRING)
+        await phone.scan((await world.qr(session)).value)
+        await world.reaches(session, SessionState.ONLINE)
+        await asyncio.sleep(0.8)
+        await world.stop(session)
+        await vault.start(session, key=b"")
+        await world.reaches(session, SessionState.ONLINE)
+    assert await vault.generations(session) == ()
+    assert not list((world.folder / NODE / "vault").iterdir())
