@@ -11,12 +11,15 @@ from schemas.records import (
     Assignment,
     CapacityRecord,
     Heartbeat,
+    NodeIntent,
     NodeRecord,
     SessionObserved,
     SessionRecord,
 )
 
-FleetRecord = NodeRecord | CapacityRecord | SessionRecord | Assignment | SessionObserved
+FleetRecord = (
+    NodeRecord | NodeIntent | CapacityRecord | SessionRecord | Assignment | SessionObserved
+)
 
 
 class RecordPut(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from schemas.records import (
     Assignment,
     CapacityRecord,
     Heartbeat,
+    NodeIntent,
     NodeRecord,
     SessionLoad,
     SessionObserved,
@@ -27,6 +28,7 @@ from schemas.records import (
 from schemas.subjects import (
     ASSIGNMENTS_PREFIX,
     CAPACITY_PREFIX,
+    INTENTS_PREFIX,
     NODES_PREFIX,
     OBSERVED_PREFIX,
     SESSIONS_PREFIX,
@@ -73,13 +75,14 @@ class KeptPulse(msgspec.Struct, frozen=True):
 class NodeEntry:
     """All that is known of one node."""
 
-    __slots__ = ("capacity", "first_seen_at", "node_id", "pulses", "record")
+    __slots__ = ("capacity", "first_seen_at", "intent", "node_id", "pulses", "record")
 
     def __init__(self, node_id: str, at: float) -> None:
         self.node_id = node_id
         self.first_seen_at = at
         self.record: Kept[NodeRecord] | None = None
         self.capacity: Kept[CapacityRecord] | None = None
+        self.intent: Kept[NodeIntent] | None = None
         self.pulses: dict[str, KeptPulse] = {}
 
     @property
@@ -92,7 +95,7 @@ class NodeEntry:
     @property
     def empty(self) -> bool:
         """Whether nothing in the bucket speaks of this node any more."""
-        return self.record is None and self.capacity is None
+        return self.record is None and self.capacity is None and self.intent is None
 
 
 class SessionEntry:
@@ -266,6 +269,9 @@ def _put(view: FleetView, change: RecordPut, at: float) -> None:
         case CapacityRecord():
             node = _node(view, record.node_id, at)
             node.capacity = _keep(node.capacity, record, revision, at)
+        case NodeIntent():
+            node = _node(view, record.node_id, at)
+            node.intent = _keep(node.intent, record, revision, at)
         case SessionRecord():
             session = _session(view, record.session_id)
             session.record = _keep(session.record, record, revision, at)
@@ -293,14 +299,16 @@ def _gone(view: FleetView, change: RecordGone, at: float) -> None:
 def _forget(view: FleetView, key: str) -> None:
     view.memory.known.discard(key)
     rest = key.partition(".")[2]
-    if key.startswith((NODES_PREFIX, CAPACITY_PREFIX)):
+    if key.startswith((NODES_PREFIX, CAPACITY_PREFIX, INTENTS_PREFIX)):
         node = view.nodes.get(rest)
         if node is None:
             return
         if key.startswith(NODES_PREFIX):
             node.record = None
-        else:
+        elif key.startswith(CAPACITY_PREFIX):
             node.capacity = None
+        else:
+            node.intent = None
         if node.empty:
             del view.nodes[rest]
         return

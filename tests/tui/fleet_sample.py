@@ -26,6 +26,7 @@ from schemas.records import (
     Assignment,
     CapacityRecord,
     Heartbeat,
+    NodeIntent,
     NodeRecord,
     SessionLoad,
     SessionObserved,
@@ -39,7 +40,14 @@ from schemas.states import (
     MessageState,
     SessionState,
 )
-from schemas.subjects import assignment_key, capacity_key, node_key, observed_key, session_key
+from schemas.subjects import (
+    assignment_key,
+    capacity_key,
+    node_intent_key,
+    node_key,
+    observed_key,
+    session_key,
+)
 from tui.changes import Batch, BusUp, Change, FleetRecord, Happened, Pulse, RecordPut
 
 NOW_MONO = 1_000.0
@@ -156,6 +164,9 @@ def records() -> list[tuple[str, FleetRecord]]:
         found.append((node_key(node.node_id), node_record(node)))
         reserved = sum(session.node_id == node.node_id for session in SESSIONS)
         found.append((capacity_key(node.node_id), CapacityRecord(node.node_id, reserved)))
+        if node.cordoned:
+            intent = NodeIntent(node.node_id, cordoned=True)
+            found.append((node_intent_key(node.node_id), intent))
     for session in SESSIONS:
         sid, tenant = session.session_id, session.tenant_id
         stopped = session.state is SessionState.STOPPED
@@ -187,7 +198,6 @@ def node_record(node: Node) -> NodeRecord:
         started_at=NOW_UNIX - 90_000,
         region=node.region,
         provider=node.provider,
-        cordoned=node.cordoned,
     )
 
 

@@ -20,6 +20,7 @@ from schemas.records import (
     Assignment,
     CapacityRecord,
     Heartbeat,
+    NodeIntent,
     NodeRecord,
     SessionObserved,
     SessionRecord,
@@ -31,6 +32,7 @@ from schemas.subjects import (
     CAPACITY_PREFIX,
     EVENTS_ALL,
     FLEET_WATCHED,
+    INTENTS_PREFIX,
     NODES_PREFIX,
     OBSERVED_PREFIX,
     SESSIONS_PREFIX,
@@ -74,6 +76,7 @@ RETRY_MAX_S: Final = 2.0
 
 _KINDS: Final[dict[str, type[FleetRecord]]] = {
     NODES_PREFIX: NodeRecord,
+    INTENTS_PREFIX: NodeIntent,
     CAPACITY_PREFIX: CapacityRecord,
     SESSIONS_PREFIX: SessionRecord,
     ASSIGNMENTS_PREFIX: Assignment,

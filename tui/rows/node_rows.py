@@ -42,7 +42,8 @@ def node_row(node: NodeEntry, health: NodeHealth, *, bus_up: bool) -> Row:
     share = sessions / places if places else 0.0
     load = Severity.WARN if share >= _FULL_WARN else Severity.PLAIN
     reserved = str(node.capacity.record.reserved) if node.capacity else words.NONE
-    cordoned = bool(record and record.cordoned)
+    intent = node.intent.record if node.intent else None
+    cordoned = bool(intent and (intent.cordoned or intent.draining))
     cells = (
         Cell(node.node_id),
         node_state_cell(health.state, cordoned=cordoned),
