@@ -77,9 +77,11 @@ class Watched:
 
         async def probed() -> bool:
             try:
-                return (await self.engine.probe()).online
-            except BlazzError:
-                return False
+                probe = await self.engine.probe()
+            except BlazzError as error:
+                raise AssertionError(f"the probe ended in {error.code}") from error
+            assert probe.online, probe
+            return True
 
         await eventually(probed, timeout_s=ONLINE_WITHIN_S, what="online")
 

@@ -77,6 +77,11 @@ class SwitchLink:
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     log.debug("loopback.dial_failed", detail=type(error).__name__)
                     welcomed = False
+                except BlazzError as error:
+                    # The line broke while a frame of it was being answered: dial again.
+                    if error.code is not ErrorCode.SESSION_NOT_ONLINE:
+                        raise
+                    welcomed = False
                 attempt = 1 if welcomed else attempt + 1
                 if not self._over:
                     await asyncio.sleep(delay_s(self._redial, attempt, random.random()))
