@@ -94,13 +94,14 @@ class SwitchLink:
             )
         try:
             self._socket = socket
-            self.connected = True
             await self._greet()
             async for message in socket:
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
                 frame = self._decode(message.data)
                 welcomed = welcomed or isinstance(frame, wire.Welcome | wire.Qr)
+                # Not before: a question that came between challenge and proof would fail the login.
+                self.connected = welcomed
                 await self._take(frame)
                 if self._over:
                     break
