@@ -30,6 +30,7 @@ PROCESS: Final[contextvars.ContextVar["Process | None"]] = contextvars.ContextVa
 )
 WALL_AT_0_S: Final = 1_800_000_000.0
 _STEPS_AT_ONCE_MAX: Final = 200_000
+_TICK_S: Final = 1e-6
 
 
 class BusyLoopError(Exception):
@@ -155,6 +156,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context = contextvars.copy_context() if context is None else context
         process = context.get(PROCESS)
         true = when if process is None else process.true_time(when)
+        if when > self.time():
+            # Between two clocks a wait may round to nothing, for ever: no real timer takes no time.
+            true = max(true, self.now + _TICK_S)
         return self.call_at_true(true, callback, *args, context=context)
 
     def call_later(  # type: ignore[override]
