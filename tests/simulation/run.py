@@ -9,6 +9,7 @@ import gc
 import hashlib
 import multiprocessing
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def _one(seed: int) -> Outcome:
 
 def main(arguments: list[str]) -> int:
     """The command line (`count=10` stands for `--count=10`). Returns 1 if an invariant broke."""
-    arguments = [word if word.startswith("-") else f"--{word}" for word in arguments]
+    arguments = [f"--{word}" if re.match(r"\w+=", word) else word for word in arguments]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", default="", help="run this one and print its whole story")
     parser.add_argument("--count", type=int, default=1000)
