@@ -67,6 +67,11 @@ class ErrorCode(StrEnum):
     MEDIA_TOO_LARGE = "media_too_large"
     MEDIA_UNSUPPORTED = "media_unsupported"
     MEDIA_CORRUPT = "media_corrupt"
+    # addresses that customers name
+    URL_NOT_ALLOWED = "url_not_allowed"
+    URL_UNREACHABLE = "url_unreachable"
+    WEBHOOK_NOT_FOUND = "webhook_not_found"
+    DELIVERY_NOT_FOUND = "delivery_not_found"
     # the engine
     BROWSER_MISSING = "browser_missing"
     BROWSER_CRASHED = "browser_crashed"
@@ -151,6 +156,10 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.MEDIA_TOO_LARGE: ErrorSpec(413, False, "The media is too large", "See `detail` for the limit."),
     C.MEDIA_UNSUPPORTED: ErrorSpec(415, False, "That type of media is not accepted", "See `detail` for what is."),
     C.MEDIA_CORRUPT: ErrorSpec(422, False, "The media is not what it says it is", "Check the bytes and the mimetype."),
+    C.URL_NOT_ALLOWED: ErrorSpec(422, False, "That address is not allowed", "Use https on a public host; see docs/webhooks.md."),
+    C.URL_UNREACHABLE: ErrorSpec(502, True, "The address could not be reached", "See `detail`."),
+    C.WEBHOOK_NOT_FOUND: ErrorSpec(404, False, "No such webhook", "List yours with GET /v1/webhooks."),
+    C.DELIVERY_NOT_FOUND: ErrorSpec(404, False, "No such delivery", "List them with GET …/deliveries; old ones go."),
     C.BROWSER_MISSING: ErrorSpec(503, False, "No Chromium on this machine", "Run ./justw, or set BLAZZ_CHROMIUM to a Chromium."),
     C.BROWSER_CRASHED: ErrorSpec(503, True, "The browser crashed", "It is restarted by itself."),
     C.BROWSER_START_FAILED: ErrorSpec(503, True, "The browser did not start", "See the node's log; run `blazz doctor`."),

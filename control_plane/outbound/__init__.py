@@ -1,0 +1,1 @@
+"""Requests to addresses that customers name: webhooks, and media by URL."""
