@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from control_plane.core.fleet import FleetSnapshot, NodeSnapshot
+from schemas.errors import ErrorCode
 from schemas.records import Assignment, PlacementFailure, SessionObserved, SessionRecord
 from schemas.states import DesiredState, NodeState, SessionState
 
@@ -102,6 +103,9 @@ FAILED = "failed"
 
 _ENDED = frozenset({SessionState.LOGGED_OUT, SessionState.FAILED, SessionState.FENCED})
 _UNSTARTED = frozenset({SessionState.PENDING, SessionState.STOPPED})
+_VAULT_AWAY = frozenset(
+    {ErrorCode.VAULT_UNAVAILABLE, ErrorCode.NATS_UNAVAILABLE, ErrorCode.TIMEOUT}
+)
 _NOTHING = Need()
 
 
@@ -127,6 +131,12 @@ def need(fleet: FleetSnapshot, record: SessionRecord, rules: NeedRules) -> Need:
 def ended(seen: SessionObserved | None) -> bool:
     """Whether only a new epoch brings this session back: it ended for a reason people must see."""
     return seen is not None and seen.state in _ENDED and not _careful(seen)
+
+
+def waits_for_vault(seen: SessionObserved) -> bool:
+    """Whether a session that starts only waits for its saved state: nothing is launched yet, so it
+    takes nobody's turn."""
+    return seen.state is SessionState.STARTING and seen.reason in _VAULT_AWAY
 
 
 def failures_of(

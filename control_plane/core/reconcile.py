@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from control_plane.core.fleet import FleetSnapshot
-from control_plane.core.needs import FAILED, NeedRules, Step, StepKind, need
+from control_plane.core.needs import FAILED, NeedRules, Step, StepKind, need, waits_for_vault
 from control_plane.core.placement import Placement, Places, Unplaceable, Wanted
 from schemas.records import SessionRecord
 from schemas.states import EngineKind, SessionState
@@ -247,7 +247,7 @@ def _starting(fleet: FleetSnapshot, busy: Iterable[Step]) -> _Load:
             counted.add((step.to, step.session_id))
     for session_id in fleet.observed:
         seen = fleet.current(session_id)
-        if seen is not None and seen.state is SessionState.STARTING:
+        if seen is not None and seen.state is SessionState.STARTING and not waits_for_vault(seen):
             counted.add((seen.node_id, session_id))
     load: _Load = Counter()
     for node_id, session_id in counted:

@@ -7,6 +7,11 @@ is not. Pure: the time and the jitter (0 to 1) are arguments.
 
 import msgspec
 
+from schemas.errors import ERRORS, ErrorCode
+
+_OVER = (ErrorCode.STALE_EPOCH, ErrorCode.LEASE_LOST)
+"""Retryable for others; here they say that this node's part in the session is over."""
+
 
 class BackoffPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Waits grow from `first_s` by `factor` up to `longest_s`; up to `jitter` of each is random.
@@ -43,6 +48,17 @@ def failed(policy: BackoffPolicy, before: Failures, now_s: float) -> Failures:
     recent = tuple(at for at in before.at_s if at > now_s - policy.window_s)
     kept = (*recent, now_s)[-(policy.failures_max + 1) :]
     return Failures(at_s=kept, in_a_row=before.in_a_row + 1)
+
+
+def is_transient(code: str) -> bool:
+    """Whether a profile that could not be made ready will be once the vault or the bus is back: it
+    is no failure of the session, and waited for as long as it takes."""
+    return ERRORS[ErrorCode(code)].retryable and code not in _OVER
+
+
+def waited(before: Failures) -> Failures:
+    """Note a try that failed for want of something else: waits grow, but it is no failure."""
+    return Failures(at_s=before.at_s, in_a_row=before.in_a_row + 1)
 
 
 def succeeded(before: Failures) -> Failures:

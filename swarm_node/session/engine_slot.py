@@ -47,6 +47,11 @@ class EngineSlot:
         self._broken = False
         self._stop_limit: asyncio.Timeout | None = None
 
+    @property
+    def prepared(self) -> bool:
+        """Whether its profile was made ready: what fails before that says nothing of an engine."""
+        return self.engine is not None
+
     async def drive(self) -> None:
         """Launch and read until the end. Trouble is reported as `EngineFailed`, never raised."""
         try:

@@ -299,9 +299,12 @@ class SessionRunner:
             await self._step(Event.PROBE_FAILED, reason=result.error)
 
     async def _failed(self, code: str) -> None:
-        now_s = time.monotonic()
-        self._failures = backoff.failed(self.timings.backoff, self._failures, now_s)
-        over = backoff.gave_up(self.timings.backoff, self._failures)
+        policy = self.timings.backoff
+        if self._slot is not None and not self._slot.prepared and backoff.is_transient(code):
+            self._failures = backoff.waited(self._failures)
+        else:
+            self._failures = backoff.failed(policy, self._failures, time.monotonic())
+        over = backoff.gave_up(policy, self._failures)
         if over and code in _CRASHES and self._falls_back():
             self._failures = backoff.Failures()
             await self._step(Event.RESTORE_FAILED, reason=ErrorCode.RESTORE_FAILED)
@@ -364,20 +367,19 @@ class SessionRunner:
 
     def _launch(self) -> None:
         slot = EngineSlot(
-            self._prepare,
-            gate=self._gate,
-            timings=self.timings,
-            on_event=self._on_engine_event,
+            self._prepare, gate=self._gate, timings=self.timings, on_event=self._on_engine_event
         )
         self._slot = slot
         slot.driver = self._tasks.start(slot.drive(), name="engine driver")
-        if self._start_watch is not None:
-            self._start_watch.cancel()
-        self._start_watch = self._tasks.start(self._watch_start(slot), name="start watch")
 
     async def _prepare(self) -> Engine:
-        engine = self._make_engine(await self._keeping.prepare())
+        engine, slot = self._make_engine(await self._keeping.prepare()), self._slot
         self._keeping.launched(engine)
+        assert slot is not None
+        if self._start_watch is not None:
+            self._start_watch.cancel()
+        # Only now: its turn and the vault may take their time.
+        self._start_watch = self._tasks.start(self._watch_start(slot), name="start watch")
         return engine
 
     async def _relaunch_later(self, slot: EngineSlot | None) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -56,6 +56,7 @@ class VaultWorld:
     def __init__(self, world: World, pointers: Pointers) -> None:
         self.world = world
         self.pointers = pointers
+        self.served = AsyncExitStack()
         self.key = secrets.token_bytes(32)
         self._fleet = Bucket(world.bus, FLEET)
 
@@ -63,6 +64,17 @@ class VaultWorld:
     async def node(self, node_id: str = NODE, **changes: Any) -> AsyncIterator[asyncio.Task[None]]:
         async with self.world.node(node_id, **{"vault": QUICK_VAULT, **changes}) as task:
             yield task
+
+    async def open(self) -> None:
+        """Serve nodes. What `VaultServer` keeps in memory begins anew each time."""
+        state = FleetState(LivenessRules.of(FAST), now=time.monotonic())
+        store = JetStreamSnapshotStore(self.world.bus)
+        server = VaultServer(self.world.bus, state, store, self.pointers)
+        await self.served.enter_async_context(server.serve())
+
+    async def close(self) -> None:
+        """Be away: nobody answers nodes."""
+        await self.served.aclose()
 
     async def assign(self, session: str, node_id: str, epoch: int) -> int:
         made = Assignment(session_id=session, tenant_id=TENANT, node_id=node_id, epoch=epoch)
@@ -134,9 +146,10 @@ async def killed(task: asyncio.Task[None]) -> None:
 
 @pytest.fixture
 async def vault_world(world: World) -> AsyncIterator[VaultWorld]:
-    state = FleetState(LivenessRules.of(FAST), now=time.monotonic())
-    async with (
-        Pointers(world.bus) as pointers,
-        VaultServer(world.bus, state, JetStreamSnapshotStore(world.bus), pointers).serve(),
-    ):
-        yield VaultWorld(world, pointers)
+    async with Pointers(world.bus) as pointers:
+        made = VaultWorld(world, pointers)
+        await made.open()
+        try:
+            yield made
+        finally:
+            await made.close()

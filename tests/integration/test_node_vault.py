@@ -4,15 +4,19 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from schemas import commands as c
-from schemas.events import SessionQr
+from schemas.errors import ErrorCode
+from schemas.events import SessionQr, SessionStateChanged
 from schemas.messages import Text
 from schemas.states import MessageState, SessionState
+from swarm_node.core.backoff import BackoffPolicy
 from tests.integration.node_fixture import (  # noqa: F401
     NODE,
     OTHER_NODE,
+    QUICK_SESSIONS,
     bus,
     nats,
     new_message_id,
@@ -20,11 +24,13 @@ from tests.integration.node_fixture import (  # noqa: F401
     world,
 )
 from tests.integration.node_vault_fixture import (  # noqa: F401
+    QUICK_VAULT,
     VaultWorld,
     killed,
     linked,
     vault_world,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.nats
 
@@ -97,3 +103,39 @@ async def test_without_a_data_key_nothing_is_stored(vault_world: VaultWorld) -> 
         await world.reaches(session, SessionState.ONLINE)
     assert await vault.generations(session) == ()
     assert not list((world.folder / NODE / "vault").iterdir())
+
+
+async def test_a_restore_waits_for_a_vault_that_is_away(vault_world: VaultWorld) -> None:
+    vault, world = vault_world, vault_world.world
+    impatient = msgspec.structs.replace(
+        QUICK_SESSIONS, backoff=BackoffPolicy(first_s=0.05, longest_s=0.2, failures_max=2)
+    )
+    no_retries = msgspec.structs.replace(QUICK_VAULT, request_tries_max=1)
+    async with vault.node() as task, vault.node(OTHER_NODE, session=impatient, vault=no_retries):
+        session = await linked(vault)
+        first = await vault.stored(session)
+        # An older generation beside the newest: waiting must not make it the second choice.
+        await vault.start(session, epoch=2)
+        await world.reaches(session, SessionState.ONLINE)
+        newest = await vault.stored(session)
+        assert newest.generation > first.generation
+        await killed(task)
+        codes = len(world.data(SessionQr))
+
+        await vault.close()
+        await vault.start(session, node_id=OTHER_NODE, epoch=3)
+
+        def waits() -> bool:
+            told = [d.reason for d in world.data(SessionStateChanged) if d.reason is not None]
+            return told.count(ErrorCode.NATS_UNAVAILABLE) > 3 * impatient.backoff.failures_max
+
+        await eventually(waits, what="far more tries than an engine that crashes gets")
+        seen = await world.reaches(session, SessionState.STARTING, node_id=OTHER_NODE)
+        assert seen.reason == ErrorCode.NATS_UNAVAILABLE
+        await vault.open()
+        await world.reaches(session, SessionState.ONLINE, node_id=OTHER_NODE)
+        assert len(world.data(SessionQr)) == codes
+        # The node tells which one it restored, once that has come online.
+        await vault.stored(session)
+        proven = {one.generation for one in await vault.generations(session) if one.proven}
+        assert proven == {newest.generation}

@@ -221,6 +221,28 @@ def test_carrying_a_plan_out_oversubscribes_nobody_and_only_raises_epochs(
             assert new.ended is SessionState.LOGGED_OUT, "only people bring it back"
 
 
+@pytest.mark.parametrize(
+    ("reason", "begun"), [(None, 0), ("browser_crashed", 0), ("vault_unavailable", 1)]
+)
+def test_a_session_that_waits_for_the_vault_takes_nobodys_turn(
+    reason: str | None, begun: int
+) -> None:
+    first, second = session_id(1), session_id(2)
+    wanted = [
+        SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)
+        for key in (first, second)
+    ]
+    starting = SessionObserved(first, "acme", "node-0", "i1", 1, SessionState.STARTING, 0.0, reason)
+    fleet = FleetSnapshot(
+        {"node-0": node(0, reserved=2)},
+        {record.session_id: record for record in wanted},
+        {key: Assignment(key, "acme", "node-0", 1) for key in (first, second)},
+        {first: starting},
+    )
+    rules = PlanRules(stagger=StaggerRules(loopback_starting_max=1))
+    assert len(reconcile.plan(fleet, {}, {}, 0.0, rules).steps) == begun
+
+
 @given(fleets())
 def test_what_is_busy_or_held_is_left_alone(fleet: FleetSnapshot) -> None:
     first = reconcile.plan(fleet, {}, {}, 0.0, RULES)
