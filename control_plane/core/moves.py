@@ -9,7 +9,7 @@ from collections import Counter
 import msgspec
 
 from control_plane.core.fleet import FleetSnapshot
-from control_plane.core.needs import FAILED, NeedRules, Step, ended, failures_of
+from control_plane.core.needs import FAILED, NeedRules, Step, ended, failures_of, replaced
 from control_plane.core.placement import Places, Unplaceable, Wanted
 from schemas.records import Assignment, SessionRecord
 from schemas.states import DesiredState, NodeState
@@ -41,9 +41,22 @@ def next_assignment(fleet: FleetSnapshot, step: Step, rules: NeedRules) -> Assig
     seen = fleet.observed.get(step.session_id)
     if seen is None or seen.epoch != old.epoch or not ended(seen):
         return new
-    if step.reason == FAILED:
-        return msgspec.structs.replace(new, failures=failures_of(old, seen, rules))
+    failures = failures_of(old, seen, rules)
+    tried_again = replaced(seen) and len(failures) < rules.failed_nodes_max
+    if step.reason == FAILED or tried_again:
+        return msgspec.structs.replace(new, failures=failures)
     return msgspec.structs.replace(new, ended=seen.state, ended_reason=seen.reason)
+
+
+def raised_assignment(fleet: FleetSnapshot, session_id: str, rules: NeedRules) -> Assignment:
+    """The session placed anew where it is; a wish to move it is dropped. If it was replaced, that
+    is noted."""
+    old = fleet.assignments[session_id]
+    new = msgspec.structs.replace(old, epoch=old.epoch + 1, moving_to=None)
+    seen = fleet.observed.get(session_id)
+    if seen is None or seen.epoch != old.epoch or not replaced(seen):
+        return new
+    return msgspec.structs.replace(new, failures=failures_of(old, seen, rules))
 
 
 def even_out(fleet: FleetSnapshot, moves_max: int) -> tuple[Move, ...]:

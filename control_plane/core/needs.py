@@ -79,10 +79,10 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class NeedRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a session that failed is tried on another node.
+    """When a session that failed is tried on another node, or one that was replaced again.
 
-    - `failed_nodes_max`: after so many nodes within `failed_window_s` it stays `failed`, for
-      people to see: the fault travels with it.
+    - `failed_nodes_max`: after so many within `failed_window_s` it stays as it is, for people to
+      see: the fault travels with it.
     - `failed_pause_s`: how long it rests before the first other node; doubles with each.
     """
 
@@ -93,7 +93,9 @@ class NeedRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 REASON_LEASE_LOST = "lease_lost"
 """A fenced session with this reason was stopped by its own careful node, and may start again.
-One that was replaced by another client must not: nobody knows who holds its keys."""
+One that was replaced by another client rests first, and tries a few times only: mostly it was our
+own, of a node that had been frozen and gives way by itself; else nobody knows who holds its keys,
+and a quarrel over them helps nobody."""
 NODE_LOST = "node_lost"
 NODE_STOPPED = "node_stopped"
 UNPLACED = "unplaced"
@@ -125,6 +127,10 @@ def need(fleet: FleetSnapshot, record: SessionRecord, rules: NeedRules) -> Need:
     at_home = _at_home(fleet, record, assignment, node)
     if away.step is not None:
         return msgspec.structs.replace(away, meanwhile=at_home)
+    if at_home is None and record.desired is DesiredState.RUNNING:
+        seen = fleet.current(record.session_id)
+        if seen is not None and replaced(seen):
+            return _after_replacement(fleet, assignment, node, seen, rules)
     return Need(at_home, away.again_in_s)
 
 
@@ -139,14 +145,19 @@ def waits_for_vault(seen: SessionObserved) -> bool:
     return seen.state is SessionState.STARTING and seen.reason in _VAULT_AWAY
 
 
+def replaced(seen: SessionObserved) -> bool:
+    """Whether another client took its device: WhatsApp lets the newest one in."""
+    return seen.state is SessionState.FENCED and not _careful(seen)
+
+
 def failures_of(
     assignment: Assignment, seen: SessionObserved, rules: NeedRules
 ) -> tuple[PlacementFailure, ...]:
-    """Where a failed session failed within the window, its present node included."""
+    """Where a session failed, or was replaced, within the window; this time included."""
     earlier = tuple(
         failure
         for failure in assignment.failures
-        if failure.at > seen.since - rules.failed_window_s and failure.node_id != seen.node_id
+        if failure.at > seen.since - rules.failed_window_s
     )
     return (*earlier, PlacementFailure(seen.node_id, seen.since))
 
@@ -214,15 +225,49 @@ def _after_failure(
     if seen.phone is not None and assignment.session_id not in fleet.restorable:
         # Its link is on this node alone.
         return _NOTHING
-    tried = len(failures_of(assignment, seen, rules))
-    if tried >= rules.failed_nodes_max:
+    left_s = _rest_s(fleet, assignment, seen, rules)
+    if left_s is None:
         return _NOTHING
-    rest_s = rules.failed_pause_s * 2.0 ** (tried - 1)
-    left_s = seen.since + rest_s - fleet.wall_now
     if left_s > 0:
         return Need(None, left_s)
     record = fleet.sessions[assignment.session_id]
     return Need(_move_out(fleet, record, assignment, node, FAILED, overdue=False))
+
+
+def _after_replacement(
+    fleet: FleetSnapshot,
+    assignment: Assignment,
+    node: NodeSnapshot,
+    seen: SessionObserved,
+    rules: NeedRules,
+) -> Need:
+    """Its own node takes its device up again, a few times, ever later."""
+    left_s = _rest_s(fleet, assignment, seen, rules)
+    if left_s is None:
+        return _NOTHING
+    if left_s > 0:
+        return Need(None, left_s)
+    return Need(
+        Step(
+            StepKind.RAISE_EPOCH,
+            assignment.session_id,
+            assignment.tenant_id,
+            node.node_id,
+            node.record.incarnation,
+            assignment.epoch,
+        )
+    )
+
+
+def _rest_s(
+    fleet: FleetSnapshot, assignment: Assignment, seen: SessionObserved, rules: NeedRules
+) -> float | None:
+    """How long it still rests; None when it was tried often enough."""
+    tried = len(failures_of(assignment, seen, rules))
+    if tried >= rules.failed_nodes_max:
+        return None
+    rest_s = rules.failed_pause_s * 2.0 ** (tried - 1)
+    return max(0.0, seen.since + rest_s - fleet.wall_now)
 
 
 def _move_out(

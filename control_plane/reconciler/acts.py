@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from control_plane.core.fleet import FleetSnapshot
-from control_plane.core.moves import next_assignment
+from control_plane.core.moves import next_assignment, raised_assignment
 from control_plane.core.needs import NeedRules, Step, StepKind
 from control_plane.node_commands import NodeCommands
 from control_plane.ports import SnapshotAdmission
@@ -49,7 +49,8 @@ class Acts:
             case StepKind.FORGET:
                 await self._writer.forget(step.tenant_id, step.session_id)
             case StepKind.RAISE_EPOCH:
-                await self._writer.raise_epoch(self._assignment(step))
+                raised = raised_assignment(self._fleet(step), step.session_id, self._rules)
+                await self._writer.raise_epoch(self._assignment(step), raised)
             case StepKind.START:
                 await self._start(step)
             case StepKind.STOP:

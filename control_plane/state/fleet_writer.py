@@ -156,16 +156,18 @@ class FleetWriter:
             return record
         raise BlazzError(ErrorCode.CONFLICT, "the session is changed by others all the time")
 
-    async def raise_epoch(self, expected: Assignment) -> None:
-        """Place a session anew on its node, if its assignment is still `expected`; a wish to move
-        it is dropped.
+    async def raise_epoch(self, expected: Assignment, raised: Assignment) -> None:
+        """Place a session anew on its node, if its assignment is still `expected`.
 
         Raises `conflict` when it is not.
         """
+        assert raised.epoch > expected.epoch
+        assert raised.node_id == expected.node_id
         assigned = await self._bucket.get(assignment_key(expected.session_id), Assignment)
         if assigned.value != expected:
             raise Conflict("the assignment has changed")
-        await self._commits.write([_raised(assigned, moving_to=None)])
+        put = Put(key=assigned.key, value=raised, expect_revision=assigned.revision)
+        await self._commits.write([put])
 
     async def forget(self, tenant_id: str, session_id: str) -> None:
         """Drop a deleted session's records and give its place back. Safe to repeat."""

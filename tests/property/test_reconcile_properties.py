@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from control_plane.core import moves, reconcile
 from control_plane.core.fleet import FleetSnapshot, NodeSnapshot
-from control_plane.core.needs import NeedRules, Step, StepKind, need
+from control_plane.core.needs import Need, NeedRules, Step, StepKind, need
 from control_plane.core.placement import Placement, Places, Unplaceable, Wanted, address_range
 from control_plane.core.reconcile import PlanRules, StaggerRules
 from schemas.records import (
@@ -192,7 +192,9 @@ def _check(fleet: FleetSnapshot, step: Step) -> None:
             assert desired is DesiredState.DELETED
         case StepKind.RAISE_EPOCH:
             assert seen is not None
-            assert seen.state is SessionState.MOVING or seen.reason == "lease_lost"
+            assert seen.state in (SessionState.MOVING, SessionState.FENCED)
+            if seen.reason != "lease_lost" and seen.state is SessionState.FENCED:
+                assert fleet.wall_now >= seen.since + RULES.needs.failed_pause_s
         case StepKind.MOVE_OUT:
             assert step.to is not None or step.overdue
 
@@ -323,6 +325,38 @@ def test_a_session_that_fails_everywhere_stays_put_in_the_end(tried: int, waited
         assert moved.ended is None, "it is tried again"
 
 
+@given(st.integers(1, 4), st.floats(0, 500))
+def test_a_session_that_was_replaced_tries_again_where_it_is_but_not_for_ever(
+    times: int, waited_s: float
+) -> None:
+    key = session_id(1)
+    earlier = tuple(PlacementFailure("node-0", 999.0) for _ in range(times - 1))
+    seen = SessionObserved(
+        key, "acme", "node-0", "i1", 5, SessionState.FENCED, 1000.0, "stream_replaced"
+    )
+    fleet = FleetSnapshot(
+        {n.node_id: n for n in (node(0), node(1))},
+        {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
+        {key: Assignment(key, "acme", "node-0", 5, failures=earlier)},
+        {key: seen},
+        {key},
+        1000.0 + waited_s,
+    )
+    found = need(fleet, fleet.sessions[key], NEEDS)
+    left_s = NEEDS.failed_pause_s * 2.0 ** (times - 1) - waited_s
+    if times >= NEEDS.failed_nodes_max:
+        assert found == Need()
+    elif left_s > 0:
+        assert found.step is None
+        assert found.again_in_s == pytest.approx(left_s)
+    else:
+        assert found.step is not None
+        assert (found.step.kind, found.step.node_id) == (StepKind.RAISE_EPOCH, "node-0")
+        raised = moves.raised_assignment(fleet, key, NEEDS)
+        assert (raised.epoch, raised.node_id) == (6, "node-0")
+        assert len(raised.failures) == times
+
+
 # Placement ---------------------------------------------------------------------------------------
 
 places = st.tuples(
@@ -408,11 +442,12 @@ def test_how_a_session_ended_goes_along_and_only_people_bring_it_back(
     how: SessionState, lost: bool
 ) -> None:
     key = session_id(1)
+    tried_out = tuple(PlacementFailure("node-9", 0.0) for _ in range(NEEDS.failed_nodes_max))
     home = node(0, state=NodeState.LOST, gone=True) if lost else node(0)
     fleet = FleetSnapshot(
         {n.node_id: n for n in (home, node(1))},
         {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
-        {key: Assignment(key, "acme", "node-0", 5, moving_to=None if lost else "")},
+        {key: Assignment(key, "acme", "node-0", 5, None if lost else "", failures=tried_out)},
         {key: SessionObserved(key, "acme", "node-0", "i1", 5, how, 0.0, "why")},
     )
     (step,) = reconcile.plan(fleet, {}, {}, 0.0, RULES).steps

@@ -3,7 +3,7 @@
 Owns the checks, against the ground truth (the broker's store, the switch, the processes), never
 against what our own code believes. Never makes a fault and never changes the world.
 
-- One holder: two browsers hold one device only while the older one's node can run no code (it is
+- One holder: two browsers hold one device only while the node of one of them can run no code (it is
   stalled, or woke a moment ago): such a process must end it as the first thing it does.
 - Fenced in time: a node that can run code has no browser after its lease's deadline by its own
   clock, but for the moment that killing takes.
@@ -185,6 +185,8 @@ class Invariants:
         for other in others:
             if self._excused(other.process):
                 self.world.note("switch", f"{other.name} replaced: its node was stalled")
+            elif self._excused(browser.process):
+                self.world.note("switch", f"{other.name} replaced by one whose node was stalled")
             else:
                 self.world.breach(f"two hold one device: {other.name} and {browser.name}")
 

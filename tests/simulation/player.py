@@ -224,7 +224,8 @@ class Player:
         browsers = sorted(self.world.switch.browsers.values(), key=lambda b: b.number)
         self.invariants.vault.rollback_allowed = True
         if browsers:
-            self.world.switch.crash(browsers[int(action.amount * len(browsers))])
+            which = min(int(action.amount * len(browsers)), len(browsers) - 1)
+            self.world.switch.crash(browsers[which])
 
     def _cut_internet(self, action: Action) -> None:
         weather = self.world.switch.weather_of_name(self._node(action).name)
