@@ -239,7 +239,9 @@ class Engine(Protocol):
 
     async def stop(self) -> None:
         """End it cleanly (the profile is flushed). Idempotent, safe after a crash; leaves no
-        process and no lock behind."""
+        process and no lock behind.
+
+        Raises `timeout` when it had to be killed: the profile may lack what was last."""
         ...
 
     async def kill(self) -> None:

@@ -63,6 +63,19 @@ async def test_crashes_of_page_and_browser(tmp_path: Path) -> None:
         assert not list(rig.profile.glob("Singleton*"))
 
 
+async def test_a_browser_that_does_not_close_is_killed_and_not_called_clean(
+    tmp_path: Path,
+) -> None:
+    async with rigged(tmp_path, close_timeout_s=0.5) as rig:
+        await rig.start()
+        pids = rig.live.pids
+        os.kill(pids[0], signal.SIGSTOP)
+        with pytest.raises(BlazzError) as raised:
+            await rig.stop()
+        assert raised.value.code is ErrorCode.TIMEOUT
+        await eventually(lambda: not any(map(psutil.pid_exists, pids)))
+
+
 async def test_modules_that_come_late_are_mended_by_a_new_page(tmp_path: Path) -> None:
     async with rigged(tmp_path) as rig:
         # wa-js would be fully ready, and never tell of a message.

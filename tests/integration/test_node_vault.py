@@ -3,6 +3,8 @@
 # ruff: noqa: F811 - fixtures are imported and named again as arguments
 
 import asyncio
+import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +15,8 @@ from schemas.events import SessionQr, SessionStateChanged
 from schemas.messages import Text
 from schemas.states import MessageState, SessionState
 from swarm_node.core.backoff import BackoffPolicy
+from swarm_node.engines.loopback.settings import LoopbackFaults
+from swarm_node.vault.local_state import LocalFolder
 from tests.integration.node_fixture import (  # noqa: F401
     NODE,
     OTHER_NODE,
@@ -77,6 +81,23 @@ async def test_a_clean_stop_stores_everything_before_it_answers(vault_world: Vau
         assert newest.objects[-1].clean
         await vault.start(session, node_id=OTHER_NODE, epoch=2)
         await world.reaches(session, SessionState.ONLINE, node_id=OTHER_NODE)
+
+
+async def test_a_stop_that_needed_a_kill_is_not_stored_as_a_clean_one(
+    vault_world: VaultWorld,
+) -> None:
+    vault, world = vault_world, vault_world.world
+    hangs = {"faults": LoopbackFaults(stop_hangs=True)}
+    quick = msgspec.structs.replace(QUICK_SESSIONS, stop_max_s=0.2)
+    async with vault.node(loopback=hangs, session=quick):
+        session = await linked(vault)
+        stopped_at = time.time()
+        assert (await world.stop(session)).state is SessionState.STOPPED
+        last = (await vault.stored_since(session, stopped_at)).objects[-1]
+        assert not last.clean
+        local = LocalFolder(world.folder / NODE / "vault" / session, Path()).read()
+        assert local is not None
+        assert not local.clean
 
 
 async def test_an_idle_session_stores_nothing_new(vault_world: VaultWorld) -> None:

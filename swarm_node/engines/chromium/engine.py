@@ -87,7 +87,8 @@ class ChromiumEngine:
         self._life = asyncio.create_task(self._live(self._keeper, opened), name="chromium-engine")
 
     async def stop(self) -> None:
-        """Take over what the page still holds, close the browser (it flushes its profile)."""
+        """Take over what the page still holds, close the browser (it flushes its profile).
+        Raises `timeout` when the browser did not close and was killed."""
         self._ended = True
         await self._end_life()
         try:

@@ -87,6 +87,8 @@ class LoopbackEngine:
 
     async def stop(self) -> None:
         """End it. What it saw stays readable until the reader has it."""
+        if self._faults.stop_hangs:
+            await asyncio.Event().wait()
         await self._end()
 
     async def kill(self) -> None:

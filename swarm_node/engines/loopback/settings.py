@@ -15,6 +15,7 @@ class LoopbackFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     - `crash_after_s`: the engine crashes that long after its launch (0: never).
     - `replies_lost`: so many sends reach the switch, but end in `page_timeout` here.
     - `probes_lost`: so many probes get no answer (-1: none ever does).
+    - `stop_hangs`: it does not end by a stop, only by a kill.
     """
 
     start_delay_s: float = 0.0
@@ -23,6 +24,7 @@ class LoopbackFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     crash_after_s: float = 0.0
     replies_lost: int = 0
     probes_lost: int = 0
+    stop_hangs: bool = False
 
 
 class LoopbackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

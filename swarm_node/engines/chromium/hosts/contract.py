@@ -30,7 +30,10 @@ class OpenProfile(Protocol):
         ...
 
     async def close(self) -> None:
-        """Flush the profile and close it: bounded, killed if it must be. Idempotent."""
+        """Flush the profile and close it: bounded, killed if it must be. Idempotent.
+
+        Raises `timeout` when it was killed: what was last may be missing from the profile.
+        """
         ...
 
     async def kill(self) -> None:

@@ -93,12 +93,14 @@ class IsolatedProfile:
         await self._gone.wait()
 
     async def close(self) -> None:
-        """Close the browser, so that it writes its profile out; kill it if it does not."""
+        """Close the browser, so that it writes its profile out; kill it and raise `timeout` if it
+        does not."""
         try:
             async with asyncio.timeout(self._close_timeout_s):
                 await self._context.close()
         except TimeoutError:
             log.warning("browser.close_timed_out", **{log_keys.DURATION: self._close_timeout_s})
+            raise BlazzError(ErrorCode.TIMEOUT, "the browser did not close") from None
         except PlaywrightError:
             # It had gone before; what it left is cleared below.
             pass
@@ -130,9 +132,8 @@ class IsolatedHost:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        async with asyncio.TaskGroup() as group:
-            for profile in self._open:
-                group.create_task(profile.close())
+        # One that does not close is killed all the same, and the others still close.
+        await asyncio.gather(*(profile.close() for profile in self._open), return_exceptions=True)
         self._open.clear()
         await self._stop_driver()
 
