@@ -10,8 +10,17 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from schemas.chats import (
+    PAGE_MAX,
+    Chat,
+    ChatPresence,
+    Contact,
+    Group,
+    NumberCheck,
+    Profile,
+)
 from schemas.ids import ChatId, MessageId, NodeId, SessionId, TenantId
-from schemas.messages import MEDIA_CHUNK_BYTES, Content
+from schemas.messages import MEDIA_CHUNK_BYTES, Content, MediaRef
 from schemas.snapshots import (
     SnapshotGeneration,
     SnapshotManifest,
@@ -164,6 +173,97 @@ class MediaChunk(msgspec.Struct, frozen=True, omit_defaults=True):
     mimetype: str
 
 
+class SetPresence(Command, frozen=True):
+    """Show that we type or record in a chat, or no longer do (WhatsApp forgets it by itself after
+    some 25 s). Refused with `validation_failed` for what can only be seen."""
+
+    chat_id: ChatId
+    presence: ChatPresence
+
+
+class SubscribePresence(Command, frozen=True):
+    """Ask to be told what the other side of a chat does, until the engine ends."""
+
+    chat_id: ChatId
+
+
+class MarkSeen(Command, frozen=True):
+    """Tell a chat's other side that all of it was read here."""
+
+    chat_id: ChatId
+
+
+class CheckNumber(Command, frozen=True):
+    """Ask WhatsApp whether a number has an account."""
+
+    phone: PhoneNumber
+
+
+class ReadChats(Command, frozen=True):
+    """The account's chats, last used first; `after` is the last answer's `next`."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
+    after: str | None = None
+    groups_only: bool = False
+
+
+class ChatsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Some chats; `next` is None at the end."""
+
+    chats: tuple[Chat, ...]
+    next: str | None = None
+
+
+class ReadContacts(Command, frozen=True):
+    """The account's contacts, by id; `after` is the last answer's `next`."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
+    after: str | None = None
+
+
+class ContactsAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Some contacts; `next` is None at the end."""
+
+    contacts: tuple[Contact, ...]
+    next: str | None = None
+
+
+class ReadGroup(Command, frozen=True):
+    """A group with its members. Refused with `chat_not_found`."""
+
+    chat_id: ChatId
+
+
+class ReadProfile(Command, frozen=True):
+    """The account's own profile."""
+
+
+class SetProfile(Command, frozen=True):
+    """Change the account's own profile; what is None stays. `remove_picture` with a `picture` is
+    `validation_failed`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=25)] | None = None
+    about: Annotated[str, Meta(max_length=139)] | None = None
+    picture: MediaRef | None = None
+    remove_picture: bool = False
+
+
+class ReadPicture(Command, frozen=True):
+    """Where the picture of a person or a group can be had."""
+
+    chat_id: ChatId
+
+
+class PictureAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`url` is None where there is none, or it is hidden from us."""
+
+    url: str | None = None
+
+
+class ChatActDone(msgspec.Struct, frozen=True):
+    """It was done."""
+
+
 class FetchMedia(msgspec.Struct, frozen=True):
     """A node asks the control plane for a chunk of an outbound message's media."""
 
@@ -260,6 +360,16 @@ COMMANDS: dict[str, CommandSpec] = {
     "get_qr": CommandSpec(GetQr, QrAnswer, 10.0),
     "pairing_code": CommandSpec(GetPairingCode, PairingCodeAnswer, 30.0),
     "get_media": CommandSpec(GetMedia, MediaChunk, 60.0),
+    "set_presence": CommandSpec(SetPresence, ChatActDone, 15.0),
+    "subscribe_presence": CommandSpec(SubscribePresence, ChatActDone, 15.0),
+    "mark_seen": CommandSpec(MarkSeen, ChatActDone, 15.0),
+    "check_number": CommandSpec(CheckNumber, NumberCheck, 20.0),
+    "read_chats": CommandSpec(ReadChats, ChatsAnswer, 20.0),
+    "read_contacts": CommandSpec(ReadContacts, ContactsAnswer, 20.0),
+    "read_group": CommandSpec(ReadGroup, Group, 20.0),
+    "read_profile": CommandSpec(ReadProfile, Profile, 20.0),
+    "set_profile": CommandSpec(SetProfile, Profile, 60.0),
+    "read_picture": CommandSpec(ReadPicture, PictureAnswer, 20.0),
     "ping": CommandSpec(Ping, Pong, 5.0),
 }
 """Every command. `create_session` and `start` answer as soon as the session is `starting`."""

@@ -7,6 +7,7 @@ account, so they are read by command.
 
 import msgspec
 
+from schemas.chats import CallState, ChatPresence, GroupChange
 from schemas.ids import EventId, MessageId, NodeId, SessionId, TenantId
 from schemas.messages import ChatMessage
 from schemas.states import Ack, SessionState
@@ -110,6 +111,43 @@ class MessageDeleted(msgspec.Struct, frozen=True, tag="message.deleted", omit_de
     chat_id: str
 
 
+class PollVote(msgspec.Struct, frozen=True, tag="message.poll_vote", omit_defaults=True):
+    """Somebody voted in a poll: all that they chose now (none: they took it back)."""
+
+    message_id: MessageId
+    chat_id: str
+    from_id: str
+    options: tuple[str, ...] = ()
+
+
+class PresenceChanged(msgspec.Struct, frozen=True, tag="chat.presence", omit_defaults=True):
+    """Somebody types, records, is there or went away; only in chats that were subscribed to."""
+
+    chat_id: str
+    from_id: str
+    presence: ChatPresence
+
+
+class GroupChanged(msgspec.Struct, frozen=True, tag="group.changed", omit_defaults=True):
+    """Something about a group or its members changed. `value`: the new name and the like."""
+
+    chat_id: str
+    change: GroupChange
+    by: str | None = None
+    members: tuple[str, ...] = ()
+    value: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
+    """A call came in, or ended without being taken here."""
+
+    call_id: str
+    from_id: str
+    state: CallState
+    video: bool = False
+    group_id: str | None = None
+
+
 EventData = (
     SessionStateChanged
     | SessionQr
@@ -124,6 +162,10 @@ EventData = (
     | MessageReaction
     | MessageEdited
     | MessageDeleted
+    | PollVote
+    | PresenceChanged
+    | GroupChanged
+    | Call
 )
 EVENT_TYPES: tuple[type[msgspec.Struct], ...] = EventData.__args__
 

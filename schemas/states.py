@@ -114,6 +114,10 @@ class MessageKind(StrEnum):
     LOCATION = "location"
     CONTACT = "contact"
     POLL = "poll"
+    REACTION = "reaction"
+    EDIT = "edit"
+    DELETE = "delete"
+    FORWARD = "forward"
     OTHER = "other"
 
 

@@ -27,8 +27,7 @@ from schemas.commands import (
     StopSession,
 )
 from schemas.errors import BlazzError
-from schemas.messages import Media, Text
-from schemas.states import MessageKind
+from schemas.messages import kind_of
 from schemas.subjects import node_command
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.typed import serve
@@ -101,7 +100,7 @@ class CommandInbox:
         return await self._supervisor.obey(Verb.LOGOUT, command)
 
     async def _send(self, command: SendMessage) -> msgspec.Struct:
-        kind = _kind(command.content)
+        kind = kind_of(command.content)
         try:
             answer = await self._supervisor.calls(command).send(command)
         except BlazzError:
@@ -128,7 +127,3 @@ def _handler(act: Act) -> Callable[[Any, BusMessage], Awaitable[msgspec.Struct]]
         return await act(command)
 
     return handle
-
-
-def _kind(content: Text | Media) -> MessageKind:
-    return content.kind if isinstance(content, Media) else MessageKind.TEXT

@@ -17,7 +17,7 @@ from schemas.events import (
     MessageSent,
     MessageUnknown,
 )
-from schemas.messages import ChatMessage, Content, InboundMedia, Media, Text
+from schemas.messages import ChatMessage, Content, InboundMedia, Media, Text, kind_of
 from schemas.records import OutboxItem
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
 
@@ -53,6 +53,8 @@ def _shape(
         case Media(media=ref):
             media = InboundMedia(ref.mimetype, ref.size_bytes, ref.filename)
             return content.kind, content.caption, media, content.reply_to
+        case _:
+            return kind_of(content), None, None, None
 
 
 def message_id_of(data: EventData) -> str | None:

@@ -20,7 +20,7 @@ from schemas.api import NodeDetail, NodeView, Page, RebalanceView, SessionView
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import media_id, message_id
-from schemas.messages import ChatMessage, Content, InboundMedia, MediaRef, Text
+from schemas.messages import ChatMessage, Content, InboundMedia, MediaRef, kind_of
 from schemas.states import (
     MessageDirection,
     MessageKind,
@@ -47,11 +47,11 @@ class MemoryMessages:
             message_id=message_id(secrets.token_bytes(9)),
             session_id=session,
             direction=MessageDirection.OUTBOUND,
-            kind=MessageKind.TEXT if isinstance(content, Text) else content.kind,
+            kind=kind_of(content),
             state=MessageState.ACCEPTED,
             chat_id=to,
             created_at=time.time(),
-            text=content.text if isinstance(content, Text) else content.caption,
+            text=getattr(content, "text", None) or getattr(content, "caption", None),
         )
         self.sent.append((to, content))
         self.all[tenant, session, made.message_id] = made

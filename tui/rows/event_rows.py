@@ -6,8 +6,10 @@ Pure. Owns the event table's columns and the sentence for every kind of event.
 from typing import Final
 
 from schemas.events import (
+    Call,
     Event,
     EventData,
+    GroupChanged,
     MessageAck,
     MessageDeleted,
     MessageEdited,
@@ -16,6 +18,8 @@ from schemas.events import (
     MessageReceived,
     MessageSent,
     MessageUnknown,
+    PollVote,
+    PresenceChanged,
     SessionLinked,
     SessionQr,
     SessionQrIdle,
@@ -74,8 +78,23 @@ def _what(data: EventData) -> tuple[str, Severity]:
             message = data.message
             way = "from" if message.direction is MessageDirection.INBOUND else "own, to"
             return f"{message.kind.value} {way} {message.chat_id}", Severity.PLAIN
-        case _:
+        case (
+            MessageSent()
+            | MessageFailed()
+            | MessageUnknown()
+            | MessageAck()
+            | MessageReaction()
+            | MessageEdited()
+            | MessageDeleted()
+            | PollVote()
+        ):
             return _what_of_message(data)
+        case PresenceChanged():
+            return f"{data.presence.value} in {data.chat_id}", Severity.PLAIN
+        case GroupChanged():
+            return f"{data.change.value} in {data.chat_id}", Severity.PLAIN
+        case Call():
+            return f"{data.state.value} from {data.from_id}", Severity.PLAIN
 
 
 def _what_of_message(
@@ -85,7 +104,8 @@ def _what_of_message(
     | MessageAck
     | MessageReaction
     | MessageEdited
-    | MessageDeleted,
+    | MessageDeleted
+    | PollVote,
 ) -> tuple[str, Severity]:
     match data:
         case MessageFailed():

@@ -15,7 +15,7 @@ import structlog
 
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
-from schemas.messages import MEDIA_BYTES_MAX, Media
+from schemas.messages import MEDIA_BYTES_MAX, Media, Text
 from schemas.states import Ack, EngineKind
 from swarm_node.engines.chromium.bridge.page_bridge import PageBridge
 from swarm_node.engines.chromium.bundle import Bundle, find_bundle
@@ -256,6 +256,8 @@ def _probe(seen: dict[str, Any], round_trip_s: float) -> Probe:
 
 def _message(request: SendRequest) -> dict[str, object]:
     content = request.content
+    if not isinstance(content, Text | Media):
+        raise BlazzError(ErrorCode.UNSUPPORTED_BY_ENGINE, "only text and media so far")
     message: dict[str, object] = {
         "id": request.message_id,
         "to": request.to,

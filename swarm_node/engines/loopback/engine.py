@@ -15,7 +15,7 @@ import structlog
 
 from schemas import switch_wire as wire
 from schemas.errors import BlazzError, ErrorCode
-from schemas.messages import Media
+from schemas.messages import Media, Text
 from schemas.states import Ack, EngineKind
 from swarm_node.engines import contract
 from swarm_node.engines.contract import EngineSpec, SendOutcome, SendRequest
@@ -267,6 +267,8 @@ class LoopbackEngine:
 
     async def send(self, request: SendRequest) -> SendOutcome:
         """Look the id up in the own store, send unless found, wait until the switch has it."""
+        if not isinstance(request.content, Text | Media):
+            raise BlazzError(ErrorCode.UNSUPPORTED_BY_ENGINE, "only text and media so far")
         store, link = self._parts()
         before = store.sent_before(request.message_id)
         if before is not None and before.ack >= wire.ACK_SENT:

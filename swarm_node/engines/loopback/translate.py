@@ -7,7 +7,7 @@ from typing import Final
 
 from schemas import switch_wire as wire
 from schemas.errors import BlazzError, ErrorCode
-from schemas.messages import ChatMessage, Content, InboundMedia, Media
+from schemas.messages import ChatMessage, Content, InboundMedia, Media, Text
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
 from swarm_node.engines import contract
 from swarm_node.engines.loopback.store import LinkedDevice
@@ -94,7 +94,9 @@ def message_type(content: Content) -> wire.MessageType:
 
 def body(content: Content) -> str:
     """The text, or the media's caption."""
-    return (content.caption or "") if isinstance(content, Media) else content.text
+    if isinstance(content, Media):
+        return content.caption or ""
+    return content.text if isinstance(content, Text) else ""
 
 
 def failure(reason: wire.SendFailure) -> BlazzError:
