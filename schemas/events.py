@@ -88,27 +88,31 @@ class MessageReceived(msgspec.Struct, frozen=True, tag="message.received", omit_
 
 
 class MessageReaction(msgspec.Struct, frozen=True, tag="message.reaction", omit_defaults=True):
-    """Somebody reacted to a message; an empty `emoji` takes the reaction back."""
+    """Somebody reacted to a message; an empty `emoji` takes the reaction back. `cause`: the id of
+    our own message that did it, if one did."""
 
     message_id: MessageId
     chat_id: str
     from_id: str
     emoji: str
+    cause: MessageId | None = None
 
 
 class MessageEdited(msgspec.Struct, frozen=True, tag="message.edited", omit_defaults=True):
-    """A message's text was changed."""
+    """A message's text was changed. `cause`: our own edit's id, if it was one."""
 
     message_id: MessageId
     chat_id: str
     text: str
+    cause: MessageId | None = None
 
 
 class MessageDeleted(msgspec.Struct, frozen=True, tag="message.deleted", omit_defaults=True):
-    """A message was deleted for everyone."""
+    """A message was deleted for everyone. `cause`: our own delete's id, if it was one."""
 
     message_id: MessageId
     chat_id: str
+    cause: MessageId | None = None
 
 
 class PollVote(msgspec.Struct, frozen=True, tag="message.poll_vote", omit_defaults=True):

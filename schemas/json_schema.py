@@ -16,6 +16,7 @@ import msgspec
 
 from schemas import (
     api,
+    chats,
     commands,
     envelope,
     events,
@@ -44,7 +45,17 @@ def _structs(module: Any) -> list[type[msgspec.Struct]]:
 def documents() -> dict[str, dict[str, Any]]:
     """File name → JSON Schema document, all of them."""
     made: dict[str, dict[str, Any]] = {}
-    for module in (api, commands, envelope, events, messages, records, snapshots, switch_wire):
+    for module in (
+        api,
+        chats,
+        commands,
+        envelope,
+        events,
+        messages,
+        records,
+        snapshots,
+        switch_wire,
+    ):
         name = module.__name__.rpartition(".")[2]
         _, components = msgspec.json.schema_components(
             _structs(module), ref_template="#/$defs/{name}"

@@ -16,7 +16,7 @@ import uuid_utils
 
 from schemas import log_keys
 from schemas.commands import FetchMedia, MediaChunk, Pong
-from schemas.events import Event, MessageSent
+from schemas.events import Event, MessageDeleted, MessageEdited, MessageReaction, MessageSent
 from schemas.records import Assignment, LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
 from schemas.subjects import assignment_key, node_media, node_vault, observed_key
@@ -235,11 +235,17 @@ class _Node:
 
 
 def dedupe_key(event: Event) -> str:
-    """What makes a repeat of the event a repeat: its id; for `message.sent` the message, because
-    each attempt that finds it sent tells so anew."""
-    if isinstance(event.data, MessageSent):
-        return f"{event.data.message_id}.sent"
-    return event.event_id
+    """What makes a repeat of the event a repeat: its id; for `message.sent`, and for what a message
+    of ours did to another, the message, because each attempt that finds it sent tells so anew."""
+    match event.data:
+        case MessageSent(message_id=message_id):
+            return f"{message_id}.sent"
+        case MessageReaction(cause=str(cause)) | MessageEdited(cause=str(cause)):
+            return f"{cause}.applied"
+        case MessageDeleted(cause=str(cause)):
+            return f"{cause}.applied"
+        case _:
+            return event.event_id
 
 
 def _version() -> str:

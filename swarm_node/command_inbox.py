@@ -12,6 +12,7 @@ import msgspec
 
 from schemas.commands import (
     COMMANDS,
+    Command,
     CreateSession,
     DestroySession,
     GetMedia,
@@ -32,6 +33,7 @@ from schemas.subjects import node_command
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.typed import serve
 from swarm_node.metrics import NodeMetrics
+from swarm_node.session.account_calls import AccountCalls
 from swarm_node.session.mailbox import Verb
 from swarm_node.supervisor import Supervisor
 
@@ -62,6 +64,16 @@ class CommandInbox:
             "get_qr": self._qr,
             "pairing_code": self._pairing_code,
             "get_media": self._media,
+            "set_presence": self._account(AccountCalls.set_presence),
+            "subscribe_presence": self._account(AccountCalls.subscribe_presence),
+            "mark_seen": self._account(AccountCalls.mark_seen),
+            "check_number": self._account(AccountCalls.check_number),
+            "read_chats": self._account(AccountCalls.read_chats),
+            "read_contacts": self._account(AccountCalls.read_contacts),
+            "read_group": self._account(AccountCalls.read_group),
+            "read_profile": self._account(AccountCalls.read_profile),
+            "set_profile": self._account(AccountCalls.set_profile),
+            "read_picture": self._account(AccountCalls.read_picture),
             "ping": self._ping,
         }
 
@@ -117,6 +129,12 @@ class CommandInbox:
 
     async def _media(self, command: GetMedia) -> msgspec.Struct:
         return await self._supervisor.calls(command).media(command)
+
+    def _account(self, call: Callable[[AccountCalls, Any], Awaitable[msgspec.Struct]]) -> Act:
+        async def act(command: Command) -> msgspec.Struct:
+            return await call(self._supervisor.calls(command).account, command)
+
+        return act
 
     async def _ping(self, _command: Ping) -> msgspec.Struct:
         return self._pong()

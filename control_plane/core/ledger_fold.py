@@ -4,6 +4,8 @@ Owns the rules that make folding safe to repeat and to do in any order: a final 
 receipt never goes back, what arrived once is not overwritten.
 """
 
+from typing import Any
+
 import msgspec
 
 from schemas.events import (
@@ -16,45 +18,80 @@ from schemas.events import (
     MessageReceived,
     MessageSent,
     MessageUnknown,
+    PollVote,
 )
-from schemas.messages import ChatMessage, Content, InboundMedia, Media, Text, kind_of
+from schemas.messages import (
+    ChatMessage,
+    Contacts,
+    Content,
+    Delete,
+    Edit,
+    Forward,
+    InboundMedia,
+    Location,
+    Media,
+    Poll,
+    Reaction,
+    Text,
+    kind_of,
+)
 from schemas.records import OutboxItem
-from schemas.states import Ack, MessageDirection, MessageKind, MessageState
+from schemas.states import Ack, MessageDirection, MessageState
 
 _SECOND_END = 0.999
 REACTIONS_MAX = 1024
-"""WhatsApp's largest group; each member has one reaction."""
+"""WhatsApp's largest group; each member has one reaction, and one vote in a poll."""
+_NOTHING: dict[str, Any] = {
+    "text": None,
+    "media": None,
+    "mentions": (),
+    "location": None,
+    "contacts": (),
+    "poll": None,
+    "poll_votes": {},
+}
+"""What is left in a message that was deleted."""
 
 
 def accepted(item: OutboxItem) -> ChatMessage:
     """The message as it stands when the API has taken it."""
-    kind, text, media, reply_to = _shape(item.content)
     return ChatMessage(
         message_id=item.message_id,
         session_id=item.session_id,
         direction=MessageDirection.OUTBOUND,
-        kind=kind,
+        kind=kind_of(item.content),
         state=MessageState.ACCEPTED,
         chat_id=item.to,
         created_at=item.accepted_at,
         state_at=item.accepted_at,
-        text=text,
-        media=media,
-        reply_to=reply_to,
+        reply_to=getattr(item.content, "reply_to", None),
+        mentions=getattr(item.content, "mentions", ()),
+        **_shape(item.content),
     )
 
 
-def _shape(
-    content: Content,
-) -> tuple[MessageKind, str | None, InboundMedia | None, str | None]:
+def _shape(content: Content) -> dict[str, Any]:
+    """The fields that hold what is in it; a target's own content is in the target's record."""
     match content:
         case Text():
-            return MessageKind.TEXT, content.text, None, content.reply_to
+            return {"text": content.text}
         case Media(media=ref):
             media = InboundMedia(ref.mimetype, ref.size_bytes, ref.filename)
-            return content.kind, content.caption, media, content.reply_to
-        case _:
-            return kind_of(content), None, None, None
+            return {"text": content.caption, "media": media}
+        case Location():
+            return {"location": content}
+        case Contacts():
+            return {"contacts": content.contacts}
+        case Poll():
+            return {"poll": content}
+        case Reaction(target=target):
+            return {"target_id": target.message_id, "text": content.emoji}
+        case Edit(target=target):
+            return {"target_id": target.message_id, "text": content.text}
+        case Delete(target=target):
+            return {"target_id": target.message_id}
+        case Forward(target=target):
+            return {"target_id": target.message_id, "forwarded": True}
 
 
 def message_id_of(data: EventData) -> str | None:
@@ -103,7 +140,9 @@ def _changed(old: ChatMessage, data: EventData, at: float) -> ChatMessage:
         case MessageEdited():
             return old if old.deleted else replace(old, text=data.text, edited=True)
         case MessageDeleted():
-            return replace(old, deleted=True, text=None, media=None, reactions={})
+            return replace(old, deleted=True, reactions={}, **_NOTHING)
+        case PollVote():
+            return replace(old, poll_votes=_voted(old.poll_votes, data))
         case _:
             return old
 
@@ -138,4 +177,11 @@ def _reacted(old: dict[str, str], data: MessageReaction) -> dict[str, str]:
     left = {who: emoji for who, emoji in old.items() if who != data.from_id}
     if data.emoji and len(left) < REACTIONS_MAX:
         left[data.from_id] = data.emoji
+    return left
+
+
+def _voted(old: dict[str, tuple[str, ...]], data: PollVote) -> dict[str, tuple[str, ...]]:
+    left = {who: options for who, options in old.items() if who != data.from_id}
+    if data.options and len(left) < REACTIONS_MAX:
+        left[data.from_id] = data.options
     return left

@@ -1,8 +1,8 @@
 """The engine contract: what every engine does for one session, and what it reports.
 
-Owns the protocol, its event union and its value types. Never names a browser, wa-js or a wire
-format: engines translate at their own edge. One suite (`tests/contract/test_engines.py`) runs on
-every engine.
+Owns the protocol and its value types; the events are in `contract_events`. Never names a browser,
+wa-js or a wire format: engines translate at their own edge. One suite
+(`tests/contract/test_engines.py`) runs on every engine.
 
 An engine never decides a session's state. It reports what it sees as events, answers `probe`
 with what it checked this very moment, and leaves the table to `swarm_node.core.session_table`.
@@ -14,8 +14,13 @@ from typing import Protocol
 
 import msgspec
 
-from schemas.messages import ChatMessage, Content
+from schemas.chats import Chat, ChatPresence, Contact, Group, NumberCheck, Profile
+from schemas.messages import Content
 from schemas.states import Ack, EngineKind
+
+# The whole contract can be had from this one module.
+from swarm_node.engines.contract_events import *  # noqa: F403
+from swarm_node.engines.contract_events import EngineEvent
 
 
 class EngineSpec(msgspec.Struct, frozen=True):
@@ -69,16 +74,9 @@ class Probe(msgspec.Struct, frozen=True):
         )
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Whose account is linked. `phone` is E.164 digits without +."""
-
-    phone: str
-    lid: str | None = None
-    name: str | None = None
-
-
 class SendRequest(msgspec.Struct, frozen=True):
-    """A message to send; `media_path` holds the bytes when the content names media."""
+    """A message to send; `media_path` holds the bytes when the content names media. For a
+    reaction, edit or delete `to` is the target's chat."""
 
     message_id: str
     to: str
@@ -108,114 +106,6 @@ class MediaBytes(msgspec.Struct, frozen=True):
 
     data: bytes
     mimetype: str
-
-
-class QrShown(msgspec.Struct, frozen=True):
-    """A code to scan is on show; `index` counts from 1."""
-
-    value: str
-    index: int
-    count: int
-    expires_in_s: float
-
-
-class QrExpired(msgspec.Struct, frozen=True):
-    """The codes ran out; `renew_qr` brings new ones."""
-
-
-class PasskeyAsked(msgspec.Struct, frozen=True):
-    """WhatsApp wants a passkey confirmed on the phone."""
-
-
-class Linked(msgspec.Struct, frozen=True):
-    """The account is authenticated: just linked, or restored from the profile."""
-
-    identity: Identity
-
-
-class SyncProgress(msgspec.Struct, frozen=True):
-    """How far the first sync is, 0 to 100."""
-
-    percent: int
-
-
-class ConnectionChanged(msgspec.Struct, frozen=True):
-    """Something about the connection changed: a hint to probe now, never a state."""
-
-    detail: str
-
-
-class Replaced(msgspec.Struct, frozen=True):
-    """Another client holds this device: the split-brain alarm. The engine must not take over."""
-
-
-class LoggedOut(msgspec.Struct, frozen=True):
-    """The device was unlinked, by the phone or by WhatsApp."""
-
-    reason: str
-
-
-class EngineFailed(msgspec.Struct, frozen=True):
-    """The engine can't go on: crash, page never ready. `code` is an `ErrorCode`."""
-
-    code: str
-    detail: str = ""
-
-
-class MessageArrived(msgspec.Struct, frozen=True):
-    """A message arrived, or was sent from another device of the account."""
-
-    message: ChatMessage
-
-
-class AckChanged(msgspec.Struct, frozen=True):
-    """A message of ours got further."""
-
-    message_id: str
-    chat_id: str
-    ack: Ack
-
-
-class Reacted(msgspec.Struct, frozen=True):
-    """Somebody reacted; an empty `emoji` takes it back."""
-
-    message_id: str
-    chat_id: str
-    from_id: str
-    emoji: str
-
-
-class Edited(msgspec.Struct, frozen=True):
-    """A message's text was changed."""
-
-    message_id: str
-    chat_id: str
-    text: str
-
-
-class Deleted(msgspec.Struct, frozen=True):
-    """A message was deleted for everyone."""
-
-    message_id: str
-    chat_id: str
-
-
-EngineEvent = (
-    QrShown
-    | QrExpired
-    | PasskeyAsked
-    | Linked
-    | SyncProgress
-    | ConnectionChanged
-    | Replaced
-    | LoggedOut
-    | EngineFailed
-    | MessageArrived
-    | AckChanged
-    | Reacted
-    | Edited
-    | Deleted
-)
 
 
 class Engine(Protocol):
@@ -252,7 +142,8 @@ class Engine(Protocol):
 
     def events(self) -> AsyncIterator[EngineEvent]:
         """What it sees, in order, until it has stopped. One reader. Bounded: when the reader
-        falls behind, the engine waits."""
+        falls behind, the engine waits. What was sent by `send` is not reported (its receipts and
+        votes are), what the account's other devices do is."""
         ...
 
     async def probe(self) -> Probe:
@@ -280,7 +171,11 @@ class Engine(Protocol):
     async def send(self, request: SendRequest) -> SendOutcome:
         """Look the id up, send unless found, wait (bounded) until WhatsApp has it.
 
-        Raises `recipient_not_on_whatsapp`, `message_refused`, `media_unsupported` (final);
+        A reaction, edit or delete that is in place already counts as found; a forward reads its
+        target here and sends it anew under the request's own id.
+
+        Raises `recipient_not_on_whatsapp`, `message_refused`, `media_unsupported`,
+        `message_not_found` (the target), `unsupported_by_engine` (final);
         `session_not_online`, `page_timeout`, `page_error` (retryable or not, as the code says).
         A repeat with the same id never makes a second message.
         """
@@ -292,4 +187,58 @@ class Engine(Protocol):
 
     async def logout(self) -> None:
         """Unlink the device at WhatsApp. `LoggedOut` follows."""
+        ...
+
+    async def set_presence(self, chat_id: str, presence: ChatPresence) -> None:
+        """Show that we type, record or stopped. Raises `chat_not_found`, `session_not_online`."""
+        ...
+
+    async def subscribe_presence(self, chat_id: str) -> None:
+        """Have `PresenceSeen` reported of a chat as long as this engine runs. Raises
+        `chat_not_found`."""
+        ...
+
+    async def mark_seen(self, chat_id: str) -> None:
+        """Tell the senders that all of a chat was read; to repeat it changes nothing. Raises
+        `chat_not_found`."""
+        ...
+
+    async def check_number(self, phone: str) -> NumberCheck:
+        """Ask whether digits of E.164 are an account. Raises `session_not_online`."""
+        ...
+
+    async def read_chats(
+        self, limit: int, after: str | None, groups_only: bool
+    ) -> tuple[tuple[Chat, ...], str | None]:
+        """At most `limit` chats, last used first, and what to give as `after` for the next ones
+        (None: there are none)."""
+        ...
+
+    async def read_contacts(
+        self, limit: int, after: str | None
+    ) -> tuple[tuple[Contact, ...], str | None]:
+        """At most `limit` contacts by id, and the next `after`."""
+        ...
+
+    async def read_group(self, chat_id: str) -> Group:
+        """A group as it is now. Raises `chat_not_found`."""
+        ...
+
+    async def read_profile(self) -> Profile:
+        """The account itself, as WhatsApp shows it."""
+        ...
+
+    async def set_profile(
+        self,
+        name: str | None,
+        about: str | None,
+        picture_path: Path | None,
+        remove_picture: bool,
+    ) -> None:
+        """Change what is not None. Raises `media_unsupported` for a file that is no picture."""
+        ...
+
+    async def read_picture(self, chat_id: str) -> str | None:
+        """Where a person's or group's picture can be had for a while; None: none that we may see.
+        Raises `chat_not_found`."""
         ...

@@ -1,7 +1,8 @@
 """Calls that go through to a session's engine: send, QR, pairing code, media.
 
 Owns their gates (which state allows what), their limits and the order of sends. Never changes the
-session's state: trouble with an engine shows in its probes.
+session's state: trouble with an engine shows in its probes. Reads and acts of the account are in
+`account_calls.py`.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from schemas.events import MessageSent
 from schemas.messages import MEDIA_CHUNK_BYTES, Media
 from schemas.states import MessageState, SessionState
 from swarm_node.engines.contract import Engine, MediaBytes, MediaKey, SendOutcome, SendRequest
+from swarm_node.session.account_calls import AccountCalls
+from swarm_node.session.event_data import applied
 from swarm_node.session.media import MediaCache, MediaFetcher
 from swarm_node.session.runner import SessionRunner
 
@@ -37,6 +40,7 @@ class SessionCalls:
         self._runner = runner
         self._fetcher = fetcher
         self._cache = cache
+        self.account = AccountCalls(runner, fetcher)
         self._sending = asyncio.Lock()
         self._sends_waiting = 0
 
@@ -67,6 +71,9 @@ class SessionCalls:
         self._runner.report(
             MessageSent(message_id=command.message_id, chat_id=outcome.chat_id, ack=outcome.ack)
         )
+        done = applied(command, self._me)
+        if done is not None:
+            self._runner.report(done)
         return SendAnswer(
             message_id=command.message_id,
             state=MessageState.SENT,
@@ -82,6 +89,11 @@ class SessionCalls:
         async with self._fetcher.fetched(command.session_id, command.content.media) as path:
             # Fetching took its time: look again.
             return await self._sender().send(_request(command, path))
+
+    @property
+    def _me(self) -> str:
+        identity = self._runner.identity
+        return f"{identity.phone}@c.us" if identity is not None else ""
 
     def _sender(self) -> Engine:
         engine = self._runner.engine

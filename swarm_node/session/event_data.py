@@ -1,10 +1,13 @@
 """What an engine reports, as the world's events.
 
-Owns the mapping from engine events that need no decision (messages, receipts, progress). Those
-that may move the session's state go through the runner's table first. Pure.
+Owns the mapping from engine events that need no decision (messages, receipts, presence, calls,
+progress), and what a sent message of ours did to another. Those that may move the session's state
+go through the runner's table first. Pure.
 """
 
 from schemas import events
+from schemas.commands import SendMessage
+from schemas.messages import Delete, Edit, Reaction
 from swarm_node.engines import contract
 
 StateBearing = (
@@ -26,6 +29,10 @@ Plain = (
     | contract.Reacted
     | contract.Edited
     | contract.Deleted
+    | contract.PollVoted
+    | contract.PresenceSeen
+    | contract.GroupAltered
+    | contract.CallSeen
 )
 """Engine events that are passed on as they are."""
 
@@ -52,3 +59,51 @@ def event_data(seen: Plain) -> events.EventData:
             )
         case contract.Deleted():
             return events.MessageDeleted(message_id=seen.message_id, chat_id=seen.chat_id)
+        case contract.PollVoted():
+            return events.PollVote(
+                message_id=seen.message_id,
+                chat_id=seen.chat_id,
+                from_id=seen.from_id,
+                options=seen.options,
+            )
+        case contract.PresenceSeen():
+            return events.PresenceChanged(
+                chat_id=seen.chat_id, from_id=seen.from_id, presence=seen.presence
+            )
+        case contract.GroupAltered():
+            return events.GroupChanged(
+                chat_id=seen.chat_id,
+                change=seen.change,
+                by=seen.by,
+                members=seen.members,
+                value=seen.value,
+            )
+        case contract.CallSeen():
+            return events.Call(
+                call_id=seen.call_id,
+                from_id=seen.from_id,
+                state=seen.state,
+                video=seen.video,
+                group_id=seen.group_id,
+            )
+
+
+def applied(command: SendMessage, me: str) -> events.EventData | None:
+    """What a reaction, edit or delete of ours, once it is sent, did to its target; None: it was a
+    message of its own. `me`: our wid. Engines don't report these."""
+    content = command.content
+    match content:
+        case Reaction(target=target):
+            return events.MessageReaction(
+                target.message_id, target.chat_id, me, content.emoji, cause=command.message_id
+            )
+        case Edit(target=target):
+            return events.MessageEdited(
+                target.message_id, target.chat_id, content.text, cause=command.message_id
+            )
+        case Delete(target=target):
+            return events.MessageDeleted(
+                target.message_id, target.chat_id, cause=command.message_id
+            )
+        case _:
+            return None

@@ -30,6 +30,7 @@ class SessionTimings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     call_max_s: float = 25.0
     send_max_s: float = 55.0
     sends_waiting_max: int = 8
+    calls_at_once_max: int = 8
     qr_wait_s: float = 6.0
     pairing_code_life_s: float = 160.0
     events_waiting_max: int = 1000

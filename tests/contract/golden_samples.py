@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import commands, envelope, errors, events, messages, records, snapshots
+from schemas import chats, commands, envelope, errors, events, messages, records, snapshots
 from schemas.states import (
     Ack,
     DesiredState,
@@ -29,6 +29,8 @@ EVENT = "evt_" + "0" * 25 + "2"
 MEDIA = "med_" + "0" * 25 + "3"
 MESSAGE = "3EB0AABBCCDDEEFF001122"
 CHAT = "15550000002@c.us"
+LID = "999@lid"
+GROUP = "120363000000000001@g.us"
 SHA = "ab" * 32
 
 _snapshot = snapshots.SnapshotObject(
@@ -53,9 +55,27 @@ _generation = snapshots.SnapshotGeneration(
 _ref = messages.MediaRef(
     media_id=MEDIA, mimetype="image/png", size_bytes=68, sha256=SHA, filename="a.png"
 )
-_text = messages.Text(text="hi ✓", reply_to="3EB0000000000000000001")
+_text = messages.Text(
+    text="hi ✓", reply_to="3EB0000000000000000001", mentions=(CHAT,), link_preview=False
+)
 _media = messages.Media(
     kind=MessageKind.IMAGE, media=_ref, caption="cap", reply_to="3EB0000000000000000001"
+)
+_target = messages.MessageRef(message_id=MESSAGE, chat_id=GROUP, from_me=True, author=CHAT)
+_card = messages.ContactCard(name="Ann", phone="15550000002", organization="Shop")
+_reply_to = "3EB0000000000000000001"
+_location = messages.Location(
+    latitude=-6.2, longitude=106.8, name="Shop", address="1 Road", reply_to=_reply_to
+)
+_poll = messages.Poll(question="When?", options=("now", "later"), choices_max=2, reply_to=_reply_to)
+_kinds: tuple[messages.Content, ...] = (
+    _location,
+    messages.Contacts(contacts=(_card,), reply_to=_reply_to),
+    _poll,
+    messages.Reaction(target=_target, emoji="👍"),
+    messages.Edit(target=_target, text="new", mentions=(CHAT,)),
+    messages.Delete(target=_target),
+    messages.Forward(target=_target),
 )
 _chat_message = messages.ChatMessage(
     message_id=MESSAGE,
@@ -76,6 +96,13 @@ _chat_message = messages.ChatMessage(
     reactions={CHAT: "👍"},
     edited=True,
     deleted=True,
+    mentions=(CHAT,),
+    forwarded=True,
+    location=_location,
+    contacts=(_card,),
+    poll=_poll,
+    poll_votes={CHAT: ("now",)},
+    target_id=_reply_to,
 )
 _item = records.OutboxItem(
     message_id=MESSAGE,
@@ -123,6 +150,63 @@ SAMPLES: list[msgspec.Struct] = [
         error_code="message_refused",
         error_detail="why",
     ),
+    *(commands.SendMessage(**_on, message_id=MESSAGE, to=CHAT, content=one) for one in _kinds),
+    commands.SetPresence(**_on, chat_id=CHAT, presence=chats.ChatPresence.TYPING),
+    commands.SubscribePresence(**_on, chat_id=CHAT),
+    commands.MarkSeen(**_on, chat_id=CHAT),
+    commands.ChatActDone(),
+    commands.CheckNumber(**_on, phone="15550000002"),
+    chats.NumberCheck(phone="15550000002", exists=True, chat_id=CHAT, lid=LID, business=True),
+    commands.ReadChats(**_on, limit=2, after="next", groups_only=True),
+    commands.ChatsAnswer(
+        chats=(
+            chats.Chat(
+                chat_id=CHAT,
+                name="Ann",
+                is_group=True,
+                unread=2,
+                last_message_at=1_790_000_000.5,
+                phone="15550000002",
+                archived=True,
+                pinned=True,
+                muted=True,
+            ),
+        ),
+        next="next",
+    ),
+    commands.ReadContacts(**_on, limit=2, after="next"),
+    commands.ContactsAnswer(
+        contacts=(
+            chats.Contact(
+                contact_id=CHAT,
+                name="Ann",
+                push_name="A",
+                phone="15550000002",
+                lid=LID,
+                saved=True,
+                business=True,
+                blocked=True,
+            ),
+        ),
+        next="next",
+    ),
+    commands.ReadGroup(**_on, chat_id=GROUP),
+    chats.Group(
+        chat_id=GROUP,
+        name="Shop",
+        members=(chats.GroupMember(member_id=LID, admin=True, phone="15550000002"),),
+        description="what we sell",
+        owner_id=CHAT,
+        created_at=1_790_000_000.5,
+        announce_only=True,
+    ),
+    commands.ReadProfile(**_on),
+    chats.Profile(
+        phone="15550000001", lid=LID, name="Me", about="hi", picture_url="https://example.test/p"
+    ),
+    commands.SetProfile(**_on, name="Me", about="hi", picture=_ref, remove_picture=True),
+    commands.ReadPicture(**_on, chat_id=CHAT),
+    commands.PictureAnswer(url="https://example.test/p"),
     commands.GetQr(**_on, renew=True),
     commands.QrAnswer(value="2@x,y,z,w", index=1, count=6, expires_in_s=59.5),
     commands.GetPairingCode(**_on, phone="15550000001"),
@@ -185,9 +269,13 @@ SAMPLES: list[msgspec.Struct] = [
     _event(events.MessageUnknown(MESSAGE, CHAT, "page_timeout", "why")),
     _event(events.MessageAck(MESSAGE, CHAT, Ack.DELIVERED)),
     _event(events.MessageReceived(_chat_message)),
-    _event(events.MessageReaction(MESSAGE, CHAT, CHAT, "👍")),
-    _event(events.MessageEdited(MESSAGE, CHAT, "new")),
-    _event(events.MessageDeleted(MESSAGE, CHAT)),
+    _event(events.MessageReaction(MESSAGE, CHAT, CHAT, "👍", cause="3EB0000000000000000001")),
+    _event(events.MessageEdited(MESSAGE, CHAT, "new", cause="3EB0000000000000000001")),
+    _event(events.MessageDeleted(MESSAGE, CHAT, cause="3EB0000000000000000001")),
+    _event(events.PollVote(MESSAGE, CHAT, CHAT, ("yes",))),
+    _event(events.PresenceChanged(GROUP, CHAT, chats.ChatPresence.RECORDING)),
+    _event(events.GroupChanged(GROUP, chats.GroupChange.NAME, CHAT, (LID,), "Shop")),
+    _event(events.Call("call-1", CHAT, chats.CallState.RINGING, video=True, group_id=GROUP)),
     records.NodeRecord(
         node_id="node-a",
         incarnation="i",

@@ -36,6 +36,7 @@ from swarm_node.engines.contract import (
     SendRequest,
     SnapshotFiles,
 )
+from swarm_node.engines.unsupported import NoAccountCalls
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ _PAIRING_CODE_CHARS: Final = 8
 _END_LIFE_S: Final = 5.0
 
 
-class ChromiumEngine:
+class ChromiumEngine(NoAccountCalls):
     """One session's browser. Every call but `start`, `stop` and `kill` needs a ready page."""
 
     def __init__(self, spec: EngineSpec, settings: ChromiumSettings, host: BrowserHost) -> None:

@@ -24,6 +24,7 @@ from swarm_node.engines.loopback import translate
 from swarm_node.engines.loopback.link import SwitchLink
 from swarm_node.engines.loopback.settings import LoopbackSettings
 from swarm_node.engines.loopback.store import SNAPSHOT_FILES, LinkedDevice, ProfileStore
+from swarm_node.engines.unsupported import NoAccountCalls
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ _QUEUED = (
 _GONE_FOR_GOOD = ("unlinked", "stale_state", "unknown_device")
 
 
-class LoopbackEngine:
+class LoopbackEngine(NoAccountCalls):
     """An `Engine` over the switch's wire."""
 
     def __init__(self, spec: EngineSpec, settings: LoopbackSettings) -> None:
