@@ -17,6 +17,7 @@ from schemas.states import Ack, EngineKind
 from swarm_node.engines import contract
 from swarm_node.engines.contract import EngineSpec, SendOutcome, SendRequest
 from swarm_node.engines.event_pipe import EventPipe
+from swarm_node.engines.unsupported import NoAccountCalls
 from tests.simulation.virtual_time import PROCESS, Process, VirtualLoop
 
 
@@ -181,7 +182,7 @@ class Switch:
             browser.tell(contract.EngineFailed(ErrorCode.BROWSER_CRASHED))
 
 
-class SimEngine:
+class SimEngine(NoAccountCalls):
     """An engine over a simulated browser."""
 
     def __init__(self, switch: Switch, spec: EngineSpec) -> None:
