@@ -29,6 +29,12 @@ def at_most(name: str, limit: float, got: float, unit: str) -> Goal:
     return Goal(name=name, goal=f"<= {limit:g} {unit}", got=round(got, 3), ok=got <= limit)
 
 
+def at_least(name: str, limit: float, got: float, unit: str) -> Goal:
+    """A goal met when the figure is not below the limit."""
+    wanted = f">= {limit:g} {unit}".rstrip()
+    return Goal(name=name, goal=wanted, got=round(got, 3), ok=got >= limit)
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {

@@ -291,6 +291,24 @@ def snapshot(
     _finish(lambda stop: run_snapshot(SnapshotOptions(json, captures, period_s), stop))
 
 
+@bench.command
+def send(
+    *,
+    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
+    engine: Annotated[
+        Literal["chromium", "loopback"] | None, Parameter(help="Only this one; by default both.")
+    ] = None,
+    seconds: Annotated[float, Parameter(help="For each measurement of acceptance.")] = 6.0,
+    sends: Annotated[int, Parameter(help="Messages followed to WhatsApp, each engine.")] = 200,
+    control_planes: Annotated[int, Parameter(help="How many share the clients.")] = 1,
+) -> None:
+    """Messages accepted per second, beside raw JetStream; and how soon WhatsApp has them."""
+    from bench.send import SendOptions, run_send
+
+    _pretty_logs(verbose=False)
+    _finish(lambda stop: run_send(SendOptions(json, engine, seconds, sends, control_planes), stop))
+
+
 def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoReturn:
     _pretty_logs(verbose=False)
     _finish(run)

@@ -21,6 +21,7 @@ from cli.processes import write_ready
 from control_plane.access.keys import SCOPES, BucketAccess
 from control_plane.app import create_app, serve
 from control_plane.config import ControlPlaneSettings
+from control_plane.core.rate_limit import RatePolicy
 from control_plane.http.settings import HttpSettings
 from control_plane.metrics import BUILD, render
 from control_plane.services import open_services
@@ -49,11 +50,13 @@ class BusAccess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the API and the link page are served; `public_url` is how customers reach them."""
+    """Where the API and the link page are served; `public_url` is how customers reach them, `rate`
+    what one API key may ask of one replica."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
     public_url: str | None = None
+    rate: RatePolicy = HttpSettings().rate
 
 
 class ControlPlaneFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +123,7 @@ async def run_control_plane_process(
                 version=VERSION,
                 public_url=settings.http.public_url,
                 default_region=settings.services.default_region,
+                rate=settings.http.rate,
             )
             await serve(
                 create_app(services, http),

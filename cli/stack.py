@@ -18,6 +18,7 @@ from cli.embedded.server import EmbeddedNats, EmbeddedSettings
 from cli.parts import BusAccess, ControlPlaneFile, Listen
 from cli.processes import ChildSpec, Supervised, blazz_argv, supervise
 from control_plane.config import ControlPlaneSettings
+from control_plane.core.rate_limit import RatePolicy
 from control_plane.vault.master_keys import ensure_key_file
 from control_plane.vault.settings import StoreKind, VaultSettings
 from schemas.states import EngineKind
@@ -69,6 +70,14 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Keep snapshots in MongoDB; None: on the bus itself."""
     node_vault: NodeVaultSettings = NodeVaultSettings()
     """How often the nodes capture their sessions' state."""
+    services: ControlPlaneSettings = ControlPlaneSettings()
+    """What every replica is told, but for its name, engine and vault, which stand here."""
+    rate: RatePolicy = Listen().rate
+    """What one API key may ask of one replica."""
+    child_env: Mapping[str, Mapping[str, str]] = {}
+    """More of the environment, by process name."""
+    control_plane_bus: Callable[[str, str], str] | None = None
+    """From a replica's process name and the bus's address to the one that it is given instead."""
     node_bus: Callable[[str, str], str] | None = None
     """From a node's id and the bus's address to the address that the node is given instead."""
 
@@ -161,14 +170,17 @@ def control_plane_name(number: int) -> str:
 def _control_plane_spec(
     plan: StackPlan, nats: EmbeddedNats, key_file: Path, number: int
 ) -> ChildSpec:
+    name = control_plane_name(number)
+    url = nats.url if plan.control_plane_bus is None else plan.control_plane_bus(name, nats.url)
     settings = ControlPlaneFile(
         bus=BusAccess(
-            servers=(nats.url,),
+            servers=(url,),
             identity=nats.control_plane.name,
             nkey_seed_file=nats.control_plane.seed_file,
         ),
-        http=Listen(host=plan.host, port=plan.port if number == 1 else 0),
-        services=ControlPlaneSettings(
+        http=Listen(host=plan.host, port=plan.port if number == 1 else 0, rate=plan.rate),
+        services=msgspec.structs.replace(
+            plan.services,
             replica=f"{CONTROL_PLANE}-{number}",
             default_engine=plan.engine,
             vault=VaultSettings(
@@ -179,7 +191,7 @@ def _control_plane_spec(
         ),
         bootstrap_key_file=key_file,
     )
-    return _spec(plan, control_plane_name(number), "control-plane", settings)
+    return _spec(plan, name, "control-plane", settings)
 
 
 def _node_spec(plan: StackPlan, node: NodePlan, nats_url: str, seed_file: str) -> ChildSpec:
@@ -208,6 +220,7 @@ def _spec(
     run_dir = plan.data_dir / "run"
     config = settings_file.write(run_dir / f"{name}.json", settings)
     env = {} if plan.temp_dir is None else {"TMPDIR": str(plan.temp_dir)}
+    env = {**env, **plan.child_env.get(name, {})}
     argv = (*launcher, *blazz_argv(command, "--config", str(config)))
     return ChildSpec(name, argv, run_dir, env)
 
