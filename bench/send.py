@@ -122,9 +122,10 @@ async def _acceptance(
         await stage.api.wait_state(
             session.session.session_id, SessionState.STOPPED, timeout_s=LIMIT_S
         )
-    await _run_client(msgspec.structs.replace(post, clients=8, seconds=2.0))  # warm up
+    warm_up = msgspec.structs.replace(post, clients=8, seconds=2.0)
+    await _run_client(warm_up)
     for clients in CLIENTS:
-        turns = {
+        turns: dict[str, PostPlan | PublishPlan] = {
             "raw_jetstream": msgspec.structs.replace(publish, clients=clients),
             "accepted": msgspec.structs.replace(post, clients=clients),
             "accepted_with_key": msgspec.structs.replace(post, clients=clients, with_key=True),
