@@ -18,6 +18,7 @@ from litestar.datastructures import State
 from control_plane.http import (
     docs_pages,
     openapi,
+    routes_dead_letters,
     routes_events,
     routes_fleet,
     routes_keys,
@@ -51,6 +52,7 @@ def create_app(services: Services, settings: HttpSettings) -> Litestar:
         route_handlers=[
             *routes_sessions.ROUTES,
             *routes_messages.ROUTES,
+            *routes_dead_letters.ROUTES,
             *routes_media.ROUTES,
             *routes_events.ROUTES,
             *routes_fleet.ROUTES,

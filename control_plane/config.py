@@ -75,6 +75,8 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     auth_cache_max: int = 10_000
     idempotency_in_flight_s: float = 120.0
     """A first request that has not ended by then died with its process."""
+    lane_depth_max: int = 10_000
+    """So many messages may wait for one session; more are refused with `queue_full`."""
     ledger_index_max: int = 100_000
     """Messages in the index of recent chats, about 250 bytes each."""
     feed_followers_max: int = 200

@@ -10,10 +10,13 @@ from typing import Final
 
 import structlog
 
+from control_plane.access.id_secret import IdSecret
 from control_plane.core import ledger_fold, media_kinds
+from control_plane.core.message_identity import OnceKey, derived_id
 from control_plane.ledger.port import Ledger
 from control_plane.media.store import JetStreamMediaStore
 from control_plane.node_commands import NodeCommands
+from control_plane.outbox import OutboxLanes
 from control_plane.sessions import FleetSessions
 from schemas import ids, log_keys
 from schemas.api import Page
@@ -23,14 +26,9 @@ from schemas.ids import ChatId, MessageId, SessionId, TenantId
 from schemas.messages import ChatMessage, Content, Media
 from schemas.records import OutboxItem
 from schemas.states import MessageDirection
-from schemas.subjects import outbox_lane, shard_of
-from schemas.transport import typed
-from schemas.transport.connection import Bus
 
 log = structlog.get_logger()
 
-_APPEND_TRIES: Final = 2
-_UNSURE: Final = frozenset({ErrorCode.TIMEOUT, ErrorCode.NATS_UNAVAILABLE})
 _MESSAGE_RANDOM_BYTES: Final = 9
 
 
@@ -39,28 +37,44 @@ class LaneMessages:
 
     def __init__(
         self,
-        bus: Bus,
+        outbox: OutboxLanes,
+        id_secret: IdSecret,
         sessions: FleetSessions,
         ledger: Ledger,
         media: JetStreamMediaStore,
         nodes: NodeCommands,
     ) -> None:
-        self._bus = bus
+        self._outbox = outbox
+        self._id_secret = id_secret
         self._sessions = sessions
         self._ledger = ledger
         self._media = media
         self._nodes = nodes
 
     async def accept(
-        self, tenant: TenantId, session: SessionId, to: ChatId, content: Content
+        self,
+        tenant: TenantId,
+        session: SessionId,
+        to: ChatId,
+        content: Content,
+        once: OnceKey | None = None,
     ) -> ChatMessage:
         """See `ports.Messages.accept`. Raises `session_not_found`, `media_not_found`,
-        `media_unsupported`, `nats_unavailable`."""
+        `media_unsupported`, `queue_full`; `nats_unavailable` or `timeout` (with `message_id` in
+        its fields when it may have been accepted)."""
         await self._sessions.record(tenant, session)
+        if once is None:
+            message_id = ids.message_id(secrets.token_bytes(_MESSAGE_RANDOM_BYTES))
+        else:
+            message_id = derived_id(await self._id_secret.get(), tenant, session, once)
+            known = await self._known(tenant, session, message_id, look_in_lane=once.seen_before)
+            if known is not None:
+                return known
         if isinstance(content, Media):
             await self._check_media(tenant, content)
+        await self._outbox.check_room(tenant, session)
         item = OutboxItem(
-            message_id=ids.message_id(secrets.token_bytes(_MESSAGE_RANDOM_BYTES)),
+            message_id=message_id,
             tenant_id=tenant,
             session_id=session,
             to=to,
@@ -68,12 +82,16 @@ class LaneMessages:
             accepted_at=time.time(),
         )
         await self._append(item)
+        return await self._record(item)
+
+    async def _record(self, item: OutboxItem) -> ChatMessage:
+        """Write it into the ledger, as it stands when it was accepted."""
         message = ledger_fold.accepted(item)
         try:
             # The dispatcher may have been quicker: then its word stands.
             stands = await self._ledger.change(
-                tenant,
-                session,
+                item.tenant_id,
+                item.session_id,
                 item.message_id,
                 lambda old: message if old is None else None,
             )
@@ -95,16 +113,23 @@ class LaneMessages:
             raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, detail)
 
     async def _append(self, item: OutboxItem) -> None:
-        lane = outbox_lane(shard_of(item.session_id), item.tenant_id, item.session_id)
-        for attempt in range(1, _APPEND_TRIES + 1):
-            try:
-                await typed.publish_durable(self._bus, lane, item, item.message_id)
-            except BlazzError as error:
-                # Repeated under the same id it cannot lie in the lane twice.
-                if error.code not in _UNSURE or attempt == _APPEND_TRIES:
-                    raise
-            else:
-                return
+        try:
+            await self._outbox.append(item)
+        except BlazzError as error:
+            if error.code not in (ErrorCode.TIMEOUT, ErrorCode.NATS_UNAVAILABLE):
+                raise
+            # It may lie in the lane all the same: this is how to find out.
+            raise BlazzError(error.code, error.detail, message_id=item.message_id) from error
+
+    async def _known(
+        self, tenant: TenantId, session: SessionId, message: MessageId, *, look_in_lane: bool
+    ) -> ChatMessage | None:
+        """What was accepted under this id before: in the ledger, or in the lane alone."""
+        found = await self._ledger.get(tenant, session, message)
+        if found is None and look_in_lane:
+            item = await self._outbox.find(tenant, session, message)
+            return None if item is None else await self._record(item)
+        return found
 
     async def wait_final(
         self, tenant: TenantId, session: SessionId, message: MessageId, *, timeout_s: float
@@ -112,7 +137,7 @@ class LaneMessages:
         """See `ports.Messages.wait_final`. Raises `message_not_found`."""
         await self._sessions.record(tenant, session)
         found = await self._ledger.wait_final(tenant, session, message, timeout_s=timeout_s)
-        return _found(found)
+        return _found(found or await self._in_lane(tenant, session, message))
 
     async def list(
         self,
@@ -130,7 +155,15 @@ class LaneMessages:
     async def get(self, tenant: TenantId, session: SessionId, message: MessageId) -> ChatMessage:
         """Raises `session_not_found`, `message_not_found`."""
         await self._sessions.record(tenant, session)
-        return _found(await self._ledger.get(tenant, session, message))
+        found = await self._ledger.get(tenant, session, message)
+        return _found(found or await self._in_lane(tenant, session, message))
+
+    async def _in_lane(
+        self, tenant: TenantId, session: SessionId, message: MessageId
+    ) -> ChatMessage | None:
+        """A message whose acceptance the ledger does not know: its process died in between."""
+        item = await self._outbox.find(tenant, session, message)
+        return None if item is None else ledger_fold.accepted(item)
 
     async def media(
         self, tenant: TenantId, session: SessionId, message: MessageId, offset: int

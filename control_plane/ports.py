@@ -11,7 +11,17 @@ from typing import Protocol
 
 import msgspec
 
-from schemas.api import NewSession, NodeDetail, NodeView, Page, RebalanceView, SessionView
+from control_plane.core.message_identity import OnceKey
+from schemas.api import (
+    DeadLetterView,
+    NewSession,
+    NodeDetail,
+    NodeView,
+    Page,
+    RebalanceView,
+    RedriveView,
+    SessionView,
+)
 from schemas.commands import MediaChunk, PairingCodeAnswer, QrAnswer
 from schemas.events import Event
 from schemas.ids import ChatId, MediaId, MessageId, NodeId, SessionId, TenantId
@@ -69,9 +79,18 @@ class Messages(Protocol):
     """A session's messages."""
 
     async def accept(
-        self, tenant: TenantId, session: SessionId, to: ChatId, content: Content
+        self,
+        tenant: TenantId,
+        session: SessionId,
+        to: ChatId,
+        content: Content,
+        once: OnceKey | None = None,
     ) -> ChatMessage:
-        """Fix the id, append to the lane with a durable ack. From here it ends exactly once."""
+        """Fix the id, append to the lane with a durable ack. From here it ends exactly once.
+
+        `once` fixes the id by an idempotency key: whatever was accepted under it before, however
+        that request ended, is answered again. Raises `queue_full`, `recipient_opted_out`.
+        """
         ...
 
     async def wait_final(
@@ -100,6 +119,31 @@ class Messages(Protocol):
     ) -> MediaChunk:
         """A chunk of an inbound message's media, read through its node."""
         ...
+
+
+class DeadLetters(Protocol):
+    """A session's messages that ended as failed or unknown."""
+
+    async def list(
+        self, tenant: TenantId, session: SessionId, *, limit: int, cursor: str | None
+    ) -> Page[DeadLetterView]: ...
+    async def get(
+        self, tenant: TenantId, session: SessionId, message: MessageId
+    ) -> DeadLetterView: ...
+    async def redrive(
+        self, tenant: TenantId, session: SessionId, message: MessageId, *, force: bool
+    ) -> ChatMessage:
+        """Under its id to the end of its lane. Raises `dead_letter_not_found`, `queue_full`, and
+        `redrive_unsafe` for one that ended as `unknown`, without `force`."""
+        ...
+
+    async def redrive_all(
+        self, tenant: TenantId, session: SessionId, *, force: bool
+    ) -> RedriveView:
+        """All of them, oldest first; without `force` not those that ended as `unknown`."""
+        ...
+
+    async def drop(self, tenant: TenantId, session: SessionId, message: MessageId) -> None: ...
 
 
 class MediaStore(Protocol):
@@ -170,10 +214,11 @@ class Idempotency(Protocol):
     """The first answer to a key, kept for a day."""
 
     async def begin(
-        self, tenant: TenantId, scope: str, key: str, body_sha256: str
+        self, tenant: TenantId, scope: str, key: str, body_sha256: str, *, resume: bool = False
     ) -> IdempotencyRecord | None:
-        """None: yours to do. A done record: replay it. Raises `idempotency_mismatch`,
-        `idempotency_in_flight`."""
+        """None: yours to do. A done record: replay it. With `resume` a record that is not done:
+        somebody began, do it again; without it that raises `idempotency_in_flight`. Raises
+        `idempotency_mismatch`."""
         ...
 
     async def finish(
@@ -244,6 +289,7 @@ class Services(msgspec.Struct, frozen=True):
 
     sessions: Sessions
     messages: Messages
+    dead_letters: DeadLetters
     media: MediaStore
     feed: EventFeed
     access: Access

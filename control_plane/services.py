@@ -13,11 +13,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
+from control_plane.access.id_secret import IdSecret
 from control_plane.access.idempotency import BucketIdempotency
 from control_plane.access.keys import BucketAccess
 from control_plane.config import ControlPlaneSettings, Role
 from control_plane.core.liveness import LivenessRules
+from control_plane.dead_letters import StreamDeadLetters
 from control_plane.dispatcher.delivery import Delivery
+from control_plane.dispatcher.endings import Endings
 from control_plane.dispatcher.shard import ShardDispatcher
 from control_plane.feed.stream_feed import StreamFeed
 from control_plane.fleet import OperatorFleet
@@ -28,6 +31,7 @@ from control_plane.media.store import JetStreamMediaStore
 from control_plane.messages import LaneMessages
 from control_plane.node_commands import NodeCommands
 from control_plane.operations import FleetOperations
+from control_plane.outbox import OutboxLanes
 from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
@@ -75,6 +79,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
     )
     ledger = JetStreamLedger(bus, index_entries_max=settings.ledger_index_max)
     media = JetStreamMediaStore(bus)
+    outbox = OutboxLanes(bus, depth_max=settings.lane_depth_max)
     feed = StreamFeed(bus, followers_max=settings.feed_followers_max)
     fleet = OperatorFleet(bus, state, feed)
     me = LeaseRecord(settings.replica, uuid.uuid4().hex, time.time())
@@ -94,7 +99,8 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             reconciler = Reconciler(bus, state, acts, settings.reconciler)
             tasks.start(reconciler.run(me), name="reconciler")
         if Role.DISPATCHER in settings.roles:
-            delivery = Delivery(bus, state, ledger, nodes, settings.dispatcher.rules)
+            endings = Endings(bus, state, ledger)
+            delivery = Delivery(state, endings, nodes, settings.dispatcher.rules)
             sends = asyncio.Semaphore(settings.dispatcher.sends_max)
             for number in range(OUTBOX_SHARDS):
                 shard = ShardDispatcher(bus, number, state, delivery, settings.dispatcher, sends)
@@ -102,7 +108,8 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         log.info("control_plane.opened", roles=sorted(settings.roles), replica=settings.replica)
         yield Services(
             sessions=sessions,
-            messages=LaneMessages(bus, sessions, ledger, media, nodes),
+            messages=LaneMessages(outbox, IdSecret(bus), sessions, ledger, media, nodes),
+            dead_letters=StreamDeadLetters(bus, sessions, outbox, ledger),
             media=media,
             feed=feed,
             access=BucketAccess(

@@ -12,7 +12,14 @@ from msgspec import Meta
 
 from schemas.ids import MediaId, MessageId, NodeId, SessionId, TenantId
 from schemas.messages import CAPTION_CHARS_MAX, TEXT_CHARS_MAX, ChatMessage
-from schemas.states import DesiredState, EngineKind, MessageKind, NodeState, SessionState
+from schemas.states import (
+    DesiredState,
+    EngineKind,
+    MessageKind,
+    MessageState,
+    NodeState,
+    SessionState,
+)
 
 T = TypeVar("T")
 
@@ -116,6 +123,31 @@ class NewMessage(Request, frozen=True):
     """How media is shown; by default what its mimetype says."""
     caption: Annotated[str, Meta(max_length=CAPTION_CHARS_MAX)] | None = None
     reply_to: MessageId | None = None
+
+
+class DeadLetterView(msgspec.Struct, frozen=True):
+    """A message that ended as `failed` or `unknown`, and why."""
+
+    message_id: MessageId
+    session_id: SessionId
+    state: MessageState
+    chat_id: str
+    kind: MessageKind
+    accepted_at: float
+    died_at: float
+    attempts: int
+    redrives: int
+    error_code: str
+    error_detail: str | None = None
+    text: str | None = None
+
+
+class RedriveView(msgspec.Struct, frozen=True):
+    """What came of redriving all: `left` are for the next request, `unsafe` need `force`."""
+
+    redriven: int
+    left: int
+    unsafe: int
 
 
 class MediaView(msgspec.Struct, frozen=True):

@@ -60,6 +60,10 @@ class ErrorCode(StrEnum):
     MESSAGE_NOT_FOUND = "message_not_found"
     MESSAGE_OUTCOME_UNKNOWN = "message_outcome_unknown"
     MESSAGE_REFUSED = "message_refused"
+    QUEUE_FULL = "queue_full"
+    RECIPIENT_OPTED_OUT = "recipient_opted_out"
+    DEAD_LETTER_NOT_FOUND = "dead_letter_not_found"
+    REDRIVE_UNSAFE = "redrive_unsafe"
     RECIPIENT_INVALID = "recipient_invalid"
     RECIPIENT_NOT_ON_WHATSAPP = "recipient_not_on_whatsapp"
     CHAT_NOT_FOUND = "chat_not_found"
@@ -149,6 +153,10 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.MESSAGE_NOT_FOUND: ErrorSpec(404, False, "No such message", "List them with GET …/messages."),
     C.MESSAGE_OUTCOME_UNKNOWN: ErrorSpec(502, False, "Nobody can know whether this message went out", "Look at the phone before sending again."),
     C.MESSAGE_REFUSED: ErrorSpec(422, False, "WhatsApp refused the message", "See `detail`."),
+    C.QUEUE_FULL: ErrorSpec(429, True, "Too many messages wait for this session", "Wait for `Retry-After` seconds; GET …/outbox says why they wait."),
+    C.RECIPIENT_OPTED_OUT: ErrorSpec(422, False, "The recipient does not want messages from you", "See /v1/opt-outs; they can write `START` to come back."),
+    C.DEAD_LETTER_NOT_FOUND: ErrorSpec(404, False, "No such dead letter", "List them with GET …/dead-letters."),
+    C.REDRIVE_UNSAFE: ErrorSpec(409, False, "Nobody knows whether this message went out", "Look at the phone; then redrive it with `force`."),
     C.RECIPIENT_INVALID: ErrorSpec(422, False, "That is not a phone number or chat id", "Use +62812…, or a JID such as 62812…@c.us."),
     C.RECIPIENT_NOT_ON_WHATSAPP: ErrorSpec(422, False, "That number is not on WhatsApp", "Check the number."),
     C.CHAT_NOT_FOUND: ErrorSpec(404, False, "No such chat", "Check the chat id."),

@@ -62,6 +62,8 @@ class MessageFailed(msgspec.Struct, frozen=True, tag="message.failed", omit_defa
     chat_id: str
     error_code: str
     error_detail: str | None = None
+    redrives: int = 0
+    """Which life of the message ended so."""
 
 
 class MessageUnknown(msgspec.Struct, frozen=True, tag="message.unknown", omit_defaults=True):
@@ -71,6 +73,8 @@ class MessageUnknown(msgspec.Struct, frozen=True, tag="message.unknown", omit_de
     chat_id: str
     error_code: str
     error_detail: str | None = None
+    redrives: int = 0
+    """Which life of the message ended so."""
 
 
 class MessageAck(msgspec.Struct, frozen=True, tag="message.ack", omit_defaults=True):

@@ -189,3 +189,5 @@ class ChatMessage(msgspec.Struct, frozen=True):
     """Who (a wid) chose what, each one's last vote."""
     target_id: MessageId | None = None
     """What a reaction, edit, delete or forward of ours is about."""
+    redrives: int = 0
+    """How often a person took it out of the dead letters: it then is `accepted` again."""

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from schemas.ids import ApiKeyId, ChatId, LinkTokenId, MessageId, NodeId, SessionId, TenantId
 from schemas.messages import Content
-from schemas.states import DesiredState, EngineKind, SessionState
+from schemas.states import DesiredState, EngineKind, MessageState, SessionState
 
 
 class NodeRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -209,8 +209,22 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """When the first request began: one that never ended died with its process."""
 
 
+class MessageIdSecret(msgspec.Struct, frozen=True):
+    """What idempotency keys are hashed with into message ids; made once an installation."""
+
+    secret: Annotated[bytes, Meta(min_length=16, max_length=64)]
+
+    def __repr__(self) -> str:
+        """Hide it: records may end up in logs."""
+        return f"{type(self).__name__}()"
+
+
 class OutboxItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An accepted message waiting in its session's lane."""
+    """An accepted message waiting in its session's lane.
+
+    - `redrives`: how often a person took it out of the dead letters; `redriven_at`: when last.
+    - `doubt`: why its life before this one ended as `unknown` (a code); empty: it did not.
+    """
 
     message_id: MessageId
     tenant_id: TenantId
@@ -218,13 +232,27 @@ class OutboxItem(msgspec.Struct, frozen=True, omit_defaults=True):
     to: ChatId
     content: Content
     accepted_at: float
+    redrives: int = 0
+    redriven_at: float | None = None
+    doubt: str = ""
+
+    @property
+    def entered_at(self) -> float:
+        """When it came into its lane (Unix seconds)."""
+        return self.redriven_at if self.redriven_at is not None else self.accepted_at
+
+    @property
+    def stored_id(self) -> str:
+        """What the outbox and what tells of its end are deduplicated by: one a life."""
+        return f"{self.message_id}.{self.redrives}" if self.redrives else self.message_id
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message given up, with the reason."""
+    """A message that ended as `failed` or `unknown`, with the reason."""
 
     item: OutboxItem
     attempts: int
     error_code: str
     died_at: float
     error_detail: str | None = None
+    state: MessageState = MessageState.FAILED

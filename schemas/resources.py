@@ -185,6 +185,7 @@ STREAMS: Final = (
         description="Messages given up after their last attempt",
         max_bytes=128 * MIB,
         max_age_s=30 * DAY_S,
+        max_msgs_per_subject=1,
     ),
     StreamSpec(
         name=MEDIA,

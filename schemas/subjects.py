@@ -118,9 +118,19 @@ def ledger_session(tenant_id: str, session_id: str) -> str:
     return f"{ROOT}.ledger.{tenant_id}.{session_id}.*"
 
 
-def dead_letter(tenant_id: str, session_id: str) -> str:
-    """Messages of a session that were given up."""
-    return f"{ROOT}.dead.{tenant_id}.{session_id}"
+def dead_letter(tenant_id: str, session_id: str, message_id: str) -> str:
+    """A message that ended as failed or unknown."""
+    return f"{ROOT}.dead.{tenant_id}.{session_id}.{message_id}"
+
+
+def dead_letters(tenant_id: str, session_id: str) -> str:
+    """All of a session's."""
+    return f"{ROOT}.dead.{tenant_id}.{session_id}.*"
+
+
+def lane_reports(shard: int) -> str:
+    """Whoever dispatches a shard says what a lane waits for: `AskLane` → `LaneReport`."""
+    return f"{ROOT}.dispatcher.{shard}.lane"
 
 
 def media_chunk(tenant_id: str, media_id: str, index: int) -> str:
@@ -291,6 +301,10 @@ def tenant_key(tenant_id: str) -> str:
 def link_token_key(token_sha256: str) -> str:
     """`LinkTokenRecord`."""
     return f"link.{token_sha256}"
+
+
+MESSAGE_ID_SECRET_KEY: Final = "secret.message_ids"
+"""`MessageIdSecret`, in the access bucket."""
 
 
 def idempotency_key(tenant_id: str, scope: str, key_sha256: str) -> str:

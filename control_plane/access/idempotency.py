@@ -24,18 +24,24 @@ class BucketIdempotency:
         self._in_flight_s = in_flight_s
 
     async def begin(
-        self, tenant: TenantId, scope: str, key: str, body_sha256: str
+        self, tenant: TenantId, scope: str, key: str, body_sha256: str, *, resume: bool = False
     ) -> IdempotencyRecord | None:
         """See `ports.Idempotency.begin`. A first request that never ended, because its process
         died, is taken over after `in_flight_s`."""
         name = _name(tenant, scope, key)
         mine = IdempotencyRecord(body_sha256, begun_at=time.time())
-        held = await self._bucket.get(name, IdempotencyRecord)
+        try:
+            # Most keys are new: one write instead of a read and a write.
+            await self._bucket.update(name, mine, 0)
+        except Conflict:
+            held = await self._bucket.get(name, IdempotencyRecord)
+        else:
+            return None
         first = held.value
         if first is not None:
             if first.body_sha256 != body_sha256:
                 raise BlazzError(ErrorCode.IDEMPOTENCY_MISMATCH)
-            if first.done:
+            if first.done or resume:
                 return first
             if time.time() - first.begun_at < self._in_flight_s:
                 raise BlazzError(ErrorCode.IDEMPOTENCY_IN_FLIGHT)

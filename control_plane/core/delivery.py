@@ -2,9 +2,10 @@
 
 Owns the meaning of every error for a message in flight. Never sends, sleeps or rolls dice.
 
-The one hard question is whether a message may have gone out although no answer came. `unsure`
-remembers it: set by an error after which nobody knows, cleared by an answer that proves the node
-looked and found nothing. A message given up while unsure ends as `unknown`, never as `failed`.
+The one hard question is whether a message may have gone out although no answer came. `doubt`
+remembers why: set by an error after which nobody knows, cleared by an answer that proves the node
+looked and found nothing. A message given up in doubt ends as `unknown`, never as `failed`, and says
+where the doubt came from.
 """
 
 from enum import StrEnum
@@ -26,11 +27,12 @@ class DeliveryRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the head of a lane is. `attempts` counts those that reached an engine."""
+    """How far the head of a lane is. `attempts` counts those that reached an engine; `doubt` is
+    the code of the error after which nobody knew, empty: it surely did not go out."""
 
     attempts: int = 0
     waits: int = 0
-    unsure: bool = False
+    doubt: str = ""
 
 
 class Outcome(StrEnum):
@@ -99,6 +101,11 @@ _UNSURE = frozenset(
 )
 
 
+_REASONS = {
+    ErrorCode.LEASE_LOST.value: "the dispatcher before this one may have handed it over",
+}
+
+
 def outcome_of(code: ErrorCode, *, received: bool) -> Outcome:
     """What an error means. `received` is False when surely no node took the request."""
     if not received or code in _NOT_HANDED_OVER:
@@ -128,9 +135,11 @@ def after_error(
         case Outcome.DEFINITE:
             return GiveUp(MessageState.FAILED, code, detail, progress.attempts + 1)
         case Outcome.NOT_HANDED_OVER:
-            progress = Progress(progress.attempts, progress.waits + 1, progress.unsure)
-        case Outcome.RETRY | Outcome.UNSURE:
-            progress = Progress(progress.attempts + 1, 0, outcome is Outcome.UNSURE)
+            progress = Progress(progress.attempts, progress.waits + 1, progress.doubt)
+        case Outcome.RETRY:
+            progress = Progress(progress.attempts + 1)
+        case Outcome.UNSURE:
+            progress = Progress(progress.attempts + 1, doubt=code.value)
     if age_s >= rules.age_max_s or progress.attempts >= rules.attempts_max:
         return give_up(progress, code, detail)
     offline = outcome is Outcome.NOT_HANDED_OVER
@@ -145,8 +154,11 @@ def after_error(
 
 def give_up(progress: Progress, code: ErrorCode, detail: str) -> GiveUp:
     """The final state of a message for which time or attempts have run out."""
-    state = MessageState.UNKNOWN if progress.unsure else MessageState.FAILED
-    return GiveUp(state, code, detail, progress.attempts)
+    if not progress.doubt:
+        return GiveUp(MessageState.FAILED, code, detail, progress.attempts)
+    reason = _REASONS.get(progress.doubt, f"an attempt ended without an answer: {progress.doubt}")
+    detail = f"{detail}; {reason}" if detail else reason
+    return GiveUp(MessageState.UNKNOWN, code, detail, progress.attempts)
 
 
 def expired(age_s: float, rules: DeliveryRules) -> bool:

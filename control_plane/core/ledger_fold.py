@@ -63,10 +63,11 @@ def accepted(item: OutboxItem) -> ChatMessage:
         state=MessageState.ACCEPTED,
         chat_id=item.to,
         created_at=item.accepted_at,
-        state_at=item.accepted_at,
+        state_at=item.entered_at,
         reply_to=getattr(item.content, "reply_to", None),
         mentions=getattr(item.content, "mentions", ()),
         **_shape(item.content),
+        redrives=item.redrives,
     )
 
 
@@ -129,10 +130,13 @@ def _changed(old: ChatMessage, data: EventData, at: float) -> ChatMessage:
         case MessageSent():
             sent = finish(old, MessageState.SENT, at=at, chat_id=data.chat_id)
             return replace(sent, ack=higher(sent.ack, data.ack))
-        case MessageFailed():
-            return finish(old, MessageState.FAILED, at, data.error_code, data.error_detail)
-        case MessageUnknown():
-            return finish(old, MessageState.UNKNOWN, at, data.error_code, data.error_detail)
+        case MessageFailed() | MessageUnknown():
+            state = MessageState.FAILED if isinstance(data, MessageFailed) else MessageState.UNKNOWN
+            # An earlier life's end may be told late, after a redrive.
+            if data.redrives < old.redrives:
+                return old
+            lived = redriven(old, data.redrives, at)
+            return finish(lived, state, at, data.error_code, data.error_detail)
         case MessageAck():
             return replace(old, ack=higher(old.ack, data.ack))
         case MessageReaction():
@@ -165,6 +169,23 @@ def finish(
         error_code=error_code,
         error_detail=error_detail,
         chat_id=chat_id or old.chat_id,
+    )
+
+
+def redriven(old: ChatMessage, redrives: int, at: float) -> ChatMessage:
+    """The message in its life number `redrives`: accepted again, unless it is that far already.
+
+    The only way back from a final state, and a person's explicit act.
+    """
+    if redrives <= old.redrives:
+        return old
+    return msgspec.structs.replace(
+        old,
+        state=MessageState.ACCEPTED,
+        state_at=at,
+        error_code=None,
+        error_detail=None,
+        redrives=redrives,
     )
 
 

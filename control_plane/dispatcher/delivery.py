@@ -1,22 +1,19 @@
-"""Delivery of a lane's head: one attempt, and everything that a final answer entails.
+"""Delivery of a lane's head: one attempt.
 
-Owns the request to the session's node and the order of the last steps: ledger, event, dead
-letter, then the head is removed. Each can be repeated, so a crash between them costs nothing.
-Never retries by itself: the lane's next turn does.
+Owns the request to the session's node and what its silence means. What a final answer entails is
+`endings`'s. Never retries by itself: the lane's next turn does.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TypeVar
 
 import msgspec
 import structlog
-import uuid_utils
 
 from control_plane import metrics
-from control_plane.core import ledger_fold
 from control_plane.core.delivery import (
     DeliveryRules,
     GiveUp,
@@ -26,21 +23,15 @@ from control_plane.core.delivery import (
     give_up,
 )
 from control_plane.core.lanes import Lane
-from control_plane.ledger.port import Ledger
+from control_plane.dispatcher.endings import Done, Endings
 from control_plane.node_commands import NodeCommands, NotReceived
 from control_plane.state.fleet_state import FleetState
-from schemas import ids, log_keys
+from schemas import log_keys
 from schemas.commands import SendAnswer, SendMessage
 from schemas.errors import BlazzError, ErrorCode
-from schemas.events import Event, MessageFailed, MessageUnknown
-from schemas.messages import ChatMessage
-from schemas.records import Assignment, DeadLetter, OutboxItem
-from schemas.resources import OUTBOX
-from schemas.states import MessageState
-from schemas.subjects import CONTROL_PLANE, dead_letter, event
+from schemas.records import Assignment, OutboxItem
 from schemas.transport import typed
-from schemas.transport.connection import Bus
-from schemas.transport.jetstream import JetStream, StoredMessage
+from schemas.transport.jetstream import StoredMessage
 from schemas.transport.lease import Lease
 
 log = structlog.get_logger()
@@ -69,13 +60,8 @@ class Head(msgspec.Struct, frozen=True):
     def of(cls, stored: StoredMessage, *, inherited: bool) -> "Head":
         """Read it. Raises `malformed_request`."""
         item = typed.decode(stored.data, OutboxItem)
-        return cls(stored.seq, item, Progress(unsure=inherited), 2 if inherited else 1)
-
-
-class Done(msgspec.Struct, frozen=True):
-    """The message reached its final state and has left the lane."""
-
-    state: MessageState
+        doubt = item.doubt or (ErrorCode.LEASE_LOST.value if inherited else "")
+        return cls(stored.seq, item, Progress(doubt=doubt), 2 if doubt else 1)
 
 
 class Delivery:
@@ -83,16 +69,13 @@ class Delivery:
 
     def __init__(
         self,
-        bus: Bus,
         state: FleetState,
-        ledger: Ledger,
+        endings: Endings,
         nodes: NodeCommands,
         rules: DeliveryRules,
     ) -> None:
-        self._bus = bus
-        self._jetstream = JetStream(bus)
         self._state = state
-        self._ledger = ledger
+        self._endings = endings
         self._nodes = nodes
         self._rules = rules
 
@@ -109,19 +92,20 @@ class Delivery:
         Raises `nats_unavailable` and the like from the ledger or the outbox: the head is still
         there, and everything done so far can be repeated.
         """
-        age_s = time.time() - head.item.accepted_at
+        age_s = time.time() - head.item.entered_at
         record = self._state.session(lane.tenant_id, lane.session_id)
         if record is None and self._state.synced:
             code, detail = ErrorCode.SESSION_NOT_FOUND, "the session was deleted"
-            return await self._end_given_up(head, give_up(head.progress, code, detail))
+            return await self._give_up(head, give_up(head.progress, code, detail))
         if expired(age_s, self._rules):
             code, detail = ErrorCode.TIMEOUT, "it waited too long to be sent"
-            return await self._end_given_up(head, give_up(head.progress, code, detail))
+            return await self._give_up(head, give_up(head.progress, code, detail))
         try:
             answer = await self._ask(lane, head, lease)
         except BlazzError as error:
             return await self._after_error(head, error, age_s)
-        return await self._end_answered(head, answer)
+        attempts = head.progress.attempts + 1
+        return await self._endings.answered(head.sequence, head.item, answer, attempts)
 
     async def _ask(self, lane: Lane, head: Head, lease: Lease) -> SendAnswer:
         assignment = self._state.assignment(lane.session_id)
@@ -195,7 +179,7 @@ class Delivery:
             rules=self._rules,
         )
         if isinstance(decision, GiveUp):
-            return await self._end_given_up(head, decision)
+            return await self._give_up(head, decision)
         if not decision.offline:
             log.info(
                 "message.retry_scheduled",
@@ -212,79 +196,5 @@ class Delivery:
             wait=Wait(decision.delay_s, decision.offline),
         )
 
-    # Ends ---------------------------------------------------------------------------------------
-
-    async def _end_answered(self, head: Head, answer: SendAnswer) -> Done:
-        at = time.time()
-
-        def finish(message: ChatMessage) -> ChatMessage:
-            done = ledger_fold.finish(
-                message, answer.state, at, answer.error_code, answer.error_detail, answer.chat_id
-            )
-            ack = ledger_fold.higher(done.ack, answer.ack)
-            return msgspec.structs.replace(done, ack=ack)
-
-        if answer.state is not MessageState.SENT:
-            code = answer.error_code or ErrorCode.INTERNAL.value
-            detail = answer.error_detail
-            await self._tell(head.item, answer.state, code, detail)
-        return await self._end(head, answer.state, finish)
-
-    async def _end_given_up(self, head: Head, given_up: GiveUp) -> Done:
-        item, at = head.item, time.time()
-        code, detail = given_up.code.value, given_up.detail or None
-        await self._tell(item, given_up.state, code, detail)
-        letter = DeadLetter(item, given_up.attempts, code, at, detail)
-        await typed.publish_durable(
-            self._bus, dead_letter(item.tenant_id, item.session_id), letter, item.message_id
-        )
-        return await self._end(
-            head,
-            given_up.state,
-            lambda message: ledger_fold.finish(message, given_up.state, at, code, detail),
-        )
-
-    async def _tell(
-        self, item: OutboxItem, state: MessageState, code: str, detail: str | None
-    ) -> None:
-        """Publish how it ended: no node can say that a message was given up."""
-        kind = MessageUnknown if state is MessageState.UNKNOWN else MessageFailed
-        data = kind(item.message_id, item.to, code, detail)
-        assignment = self._state.assignment(item.session_id)
-        told = Event(
-            event_id=ids.event_id(uuid_utils.uuid7().bytes),
-            at=time.time(),
-            tenant_id=item.tenant_id,
-            session_id=item.session_id,
-            node_id=CONTROL_PLANE,
-            epoch=assignment.epoch if assignment else 0,
-            data=data,
-        )
-        subject = event(CONTROL_PLANE, item.tenant_id, item.session_id, data)
-        await typed.publish_durable(self._bus, subject, told, f"{item.message_id}.final")
-
-    async def _end(
-        self, head: Head, state: MessageState, finish: Callable[[ChatMessage], ChatMessage]
-    ) -> Done:
-        item = head.item
-        await self._ledger.change(
-            item.tenant_id,
-            item.session_id,
-            item.message_id,
-            # The API may have died between the outbox and the ledger: the item has it all.
-            lambda old: finish(old if old is not None else ledger_fold.accepted(item)),
-        )
-        await self._jetstream.delete_message(OUTBOX, head.sequence)
-        kind = ledger_fold.accepted(item).kind
-        metrics.MESSAGES.labels(direction="outbound", kind=kind, result=state).inc()
-        metrics.SEND_SECONDS.observe(max(0.0, time.time() - item.accepted_at))
-        log.info(
-            "message.finished",
-            **{
-                log_keys.TENANT: item.tenant_id,
-                log_keys.SESSION: item.session_id,
-                log_keys.MESSAGE: item.message_id,
-                log_keys.STATE: state,
-            },
-        )
-        return Done(state)
+    async def _give_up(self, head: Head, given_up: GiveUp) -> Done:
+        return await self._endings.given_up(head.sequence, head.item, given_up)

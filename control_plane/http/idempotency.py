@@ -52,21 +52,26 @@ async def once(
     body_sha256: str,
     kind: type[T],
     work: Callable[[], Awaitable[T]],
+    work_again: Callable[[], Awaitable[T]] | None = None,
 ) -> Once[T]:
     """Do `work`, unless this key did it before: then its first result again.
 
     A refusal gives the key back. A failure that leaves the outcome open keeps it in flight (the
-    store frees it in the end): doing the work again at once could do it twice.
+    store frees it in the end): doing the work again at once could do it twice. With `work_again`
+    it cannot, and that is what a request does that finds an earlier one which did not end.
     """
     if key is None:
         return Once(await work(), False)
     # Two keys of one tenant must not read each other's answers.
     scope = f"{principal.key_id}-{operation}"
-    known = await store.begin(principal.tenant_id, scope, key, body_sha256)
-    if known is not None:
+    known = await store.begin(
+        principal.tenant_id, scope, key, body_sha256, resume=work_again is not None
+    )
+    if known is not None and known.done:
         return Once(msgspec.json.decode(known.body, type=kind), True)
+    do = work_again if known is not None and work_again is not None else work
     try:
-        result = await work()
+        result = await do()
     except BlazzError as error:
         if error.spec.http < 500 or error.code in _NOTHING_WAS_DONE:
             await store.abandon(principal.tenant_id, scope, key)

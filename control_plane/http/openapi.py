@@ -49,6 +49,7 @@ _TAGS: Final = (
     ("Sessions", "A session is one linked WhatsApp account and what keeps it online."),
     ("Linking a phone", "QR codes, pairing codes and pages for people without an API key."),
     ("Messages", "Every accepted message ends exactly once: sent, failed or unknown."),
+    ("Sending", "What waits to be sent and why, what could not be sent, and how fast to send."),
     ("Events", "What happens, as it happens."),
     ("API keys", "Keys, their scopes and their end."),
     ("Fleet", "Nodes and all tenants' sessions, for operators."),

@@ -11,6 +11,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
+from control_plane.core.message_identity import OnceKey
 from control_plane.http.auth import Scope, access
 from control_plane.http.bodies import AnyRequest
 from control_plane.http.dependencies import Caller, Cursor, Limit, Ports, Settings
@@ -52,7 +53,8 @@ TAGS = ["Messages"]
         C.PAYLOAD_TOO_LARGE,
         C.UNSUPPORTED_MEDIA_TYPE,
         C.IDEMPOTENCY_MISMATCH,
-        C.IDEMPOTENCY_IN_FLIGHT,
+        C.QUEUE_FULL,
+        C.RECIPIENT_OPTED_OUT,
         C.NATS_UNAVAILABLE,
         body=NewMessage,
     ),
@@ -74,9 +76,14 @@ async def send_message(
     """`POST …/messages`"""
     asked = await read_message(request, settings)
 
-    async def accept() -> ChatMessage:
+    async def accept(*, seen_before: bool = False) -> ChatMessage:
         content = await content_of(asked, services, caller.tenant_id)
-        return await services.messages.accept(caller.tenant_id, session_id, asked.to, content)
+        once_key = None
+        if idempotency_key is not None:
+            once_key = OnceKey(caller.key_id, idempotency_key, asked.sha256, seen_before)
+        return await services.messages.accept(
+            caller.tenant_id, session_id, asked.to, content, once_key
+        )
 
     made = await once(
         services.idempotency,
@@ -86,6 +93,7 @@ async def send_message(
         asked.sha256,
         ChatMessage,
         accept,
+        lambda: accept(seen_before=True),
     )
     message = made.result
     if wait == "sent" and not message.state.final:

@@ -46,6 +46,22 @@ def on_released(released: int | None, given: int) -> None:
         raise _stale(released, given)
 
 
+def on_dispatch(seen: int, given: int) -> int:
+    """Judge a send by the epoch of the dispatcher that asks for it; returns the newest one seen.
+
+    An older one has been replaced: its message may have been ended by its successor meanwhile.
+    0 comes from a dispatcher that says none. Raises `stale_epoch`.
+    """
+    if 0 < given < seen:
+        raise BlazzError(
+            ErrorCode.STALE_EPOCH,
+            f"the send comes from dispatcher epoch {given}, {seen} has sent since",
+            held=seen,
+            given=given,
+        )
+    return max(seen, given)
+
+
 def _stale(held: int, given: int) -> BlazzError:
     return BlazzError(
         ErrorCode.STALE_EPOCH,

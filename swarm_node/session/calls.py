@@ -24,6 +24,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.events import MessageSent
 from schemas.messages import MEDIA_CHUNK_BYTES, Media
 from schemas.states import MessageState, SessionState
+from swarm_node.core import epochs
 from swarm_node.engines.contract import Engine, MediaBytes, MediaKey, SendOutcome, SendRequest
 from swarm_node.session.account_calls import AccountCalls
 from swarm_node.session.event_data import applied
@@ -43,13 +44,17 @@ class SessionCalls:
         self.account = AccountCalls(runner, fetcher)
         self._sending = asyncio.Lock()
         self._sends_waiting = 0
+        self._dispatcher_epoch = 0
 
     async def send(self, command: SendMessage) -> SendAnswer:
         """Send, or say what became of an earlier attempt.
 
         Answers final outcomes only; raises what a later attempt may mend (`session_not_online`,
-        `page_timeout`, …).
+        `page_timeout`, …), and `stale_epoch` when a newer dispatcher has sent here.
         """
+        self._dispatcher_epoch = epochs.on_dispatch(
+            self._dispatcher_epoch, command.dispatcher_epoch
+        )
         timings = self._runner.timings
         if self._sends_waiting >= timings.sends_waiting_max:
             raise BlazzError(ErrorCode.RATE_LIMITED, "too many sends wait for this session")

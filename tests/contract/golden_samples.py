@@ -127,6 +127,9 @@ def _event(data: events.EventData) -> events.Event:
 
 
 _failure = records.PlacementFailure(node_id="node-a", at=1_790_000_000.5)
+_redriven = msgspec.structs.replace(
+    _item, redrives=2, redriven_at=1_790_000_100.5, doubt="page_timeout"
+)
 _on: dict[str, Any] = {"session_id": SESSION, "epoch": 7}
 SAMPLES: list[msgspec.Struct] = [
     commands.CreateSession(**_on, tenant_id="acme", engine=EngineKind.LOOPBACK, proxy="http://p"),
@@ -381,6 +384,18 @@ SAMPLES: list[msgspec.Struct] = [
         died_at=1_790_000_009.5,
         error_detail="why",
     ),
+    _redriven,
+    records.DeadLetter(
+        item=_redriven,
+        attempts=8,
+        error_code="page_timeout",
+        died_at=1_790_000_009.5,
+        error_detail="why",
+        state=MessageState.UNKNOWN,
+    ),
+    _event(events.MessageFailed(MESSAGE, CHAT, "message_refused", "why", redrives=2)),
+    _event(events.MessageUnknown(MESSAGE, CHAT, "page_timeout", "why", redrives=2)),
+    records.MessageIdSecret(secret=b"\x00\xff" * 16),
 ]
 
 

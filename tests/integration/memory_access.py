@@ -91,7 +91,7 @@ class MemoryIdempotency:
         self.all: dict[tuple[str, str, str], IdempotencyRecord] = {}
 
     async def begin(
-        self, tenant: str, scope: str, key: str, body_sha256: str
+        self, tenant: str, scope: str, key: str, body_sha256: str, *, resume: bool = False
     ) -> IdempotencyRecord | None:
         known = self.all.get((tenant, scope, key))
         if known is None:
@@ -99,7 +99,7 @@ class MemoryIdempotency:
             return None
         if known.body_sha256 != body_sha256:
             raise BlazzError(ErrorCode.IDEMPOTENCY_MISMATCH)
-        if not known.done:
+        if not known.done and not resume:
             raise BlazzError(ErrorCode.IDEMPOTENCY_IN_FLIGHT)
         return known
 

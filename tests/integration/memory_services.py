@@ -15,8 +15,17 @@ from typing import Any
 
 import msgspec
 
+from control_plane.core.message_identity import OnceKey
 from control_plane.ports import FeedGap, FeedItem, Services
-from schemas.api import NodeDetail, NodeView, Page, RebalanceView, SessionView
+from schemas.api import (
+    DeadLetterView,
+    NodeDetail,
+    NodeView,
+    Page,
+    RebalanceView,
+    RedriveView,
+    SessionView,
+)
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import media_id, message_id
@@ -41,7 +50,9 @@ class MemoryMessages:
         self.media_of: dict[str, bytes] = {}
         self.final = asyncio.Event()
 
-    async def accept(self, tenant: str, session: str, to: str, content: Content) -> ChatMessage:
+    async def accept(
+        self, tenant: str, session: str, to: str, content: Content, once: OnceKey | None = None
+    ) -> ChatMessage:
         await self.sessions.get(tenant, session)
         made = ChatMessage(
             message_id=message_id(secrets.token_bytes(9)),
@@ -113,6 +124,53 @@ class MemoryMessages:
         self.all[tenant, session, made.message_id] = made
         self.media_of[made.message_id] = data
         return made
+
+
+class MemoryDeadLetters:
+    """Holds none but those a test puts in."""
+
+    def __init__(self, sessions: MemorySessions) -> None:
+        self.sessions = sessions
+        self.all: dict[tuple[str, str, str], DeadLetterView] = {}
+        self.redriven: list[tuple[str, bool]] = []
+
+    async def list(
+        self, tenant: str, session: str, *, limit: int, cursor: str | None
+    ) -> Page[DeadLetterView]:
+        await self.sessions.get(tenant, session)
+        return Page([v for (t, s, _), v in self.all.items() if (t, s) == (tenant, session)])
+
+    async def get(self, tenant: str, session: str, message: str) -> DeadLetterView:
+        await self.sessions.get(tenant, session)
+        try:
+            return self.all[tenant, session, message]
+        except KeyError:
+            raise BlazzError(ErrorCode.DEAD_LETTER_NOT_FOUND) from None
+
+    async def redrive(self, tenant: str, session: str, message: str, *, force: bool) -> ChatMessage:
+        view = await self.get(tenant, session, message)
+        if view.state is MessageState.UNKNOWN and not force:
+            raise BlazzError(ErrorCode.REDRIVE_UNSAFE)
+        self.redriven.append((message, force))
+        return ChatMessage(
+            message_id=message,
+            session_id=session,
+            direction=MessageDirection.OUTBOUND,
+            kind=view.kind,
+            state=MessageState.ACCEPTED,
+            chat_id=view.chat_id,
+            created_at=view.accepted_at,
+            redrives=view.redrives + 1,
+        )
+
+    async def redrive_all(self, tenant: str, session: str, *, force: bool) -> RedriveView:
+        letters = (await self.list(tenant, session, limit=200, cursor=None)).data
+        unsafe = [v for v in letters if v.state is MessageState.UNKNOWN and not force]
+        return RedriveView(redriven=len(letters) - len(unsafe), left=0, unsafe=len(unsafe))
+
+    async def drop(self, tenant: str, session: str, message: str) -> None:
+        await self.get(tenant, session, message)
+        del self.all[tenant, session, message]
 
 
 class MemoryMedia:
@@ -220,6 +278,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     sessions: MemorySessions
     messages: MemoryMessages
+    dead_letters: MemoryDeadLetters
     media: MemoryMedia
     feed: MemoryFeed
     access: MemoryAccess
@@ -242,6 +301,7 @@ def memory() -> Memory:
     return Memory(
         sessions=sessions,
         messages=MemoryMessages(sessions),
+        dead_letters=MemoryDeadLetters(sessions),
         media=MemoryMedia(),
         feed=feed,
         access=MemoryAccess(sessions),

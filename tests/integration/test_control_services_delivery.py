@@ -176,11 +176,11 @@ async def test_messages_of_a_deleted_session_fail(
         view, _phone = await linked(services, book, "628110000001")
         await services.sessions.stop(TENANT, view.session_id)
         await in_state(services, view, SessionState.STOPPED)
-        await send(services, view, NOBODY, "never")
+        never = await send(services, view, NOBODY, "never")
         await services.sessions.delete(TENANT, view.session_id)
         await eventually(lambda: outbox_is_empty(bus), timeout_s=10)
         letter = await JetStream(bus).last_by_subject(
-            DEAD_LETTERS, dead_letter(TENANT, view.session_id)
+            DEAD_LETTERS, dead_letter(TENANT, view.session_id, never.message_id)
         )
         assert letter is not None
         with pytest.raises(BlazzError) as caught:

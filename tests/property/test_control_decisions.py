@@ -111,7 +111,7 @@ def test_a_message_ends_at_last_and_never_lies(
     coming: list[tuple[ErrorCode, bool]], inherited: bool, dice: float, age_s: float
 ) -> None:
     rules = DeliveryRules(attempts_max=5)
-    progress = Progress(unsure=inherited)
+    progress = Progress(doubt="lease_lost" if inherited else "")
     unsure = inherited
     for code, received in coming:
         outcome = delivery.outcome_of(code, received=received)
@@ -126,6 +126,8 @@ def test_a_message_ends_at_last_and_never_lies(
             # `failed` is a promise that it did not go out.
             assert decision.state is (MessageState.UNKNOWN if unsure else MessageState.FAILED)
             assert outcome is not Outcome.NOT_HANDED_OVER or age_s >= rules.age_max_s
+            # Whoever reads `unknown` is told why nobody knows.
+            assert decision.detail or not unsure or outcome is Outcome.NEVER_KNOWN
             return
         assert isinstance(decision, Retry)
         assert age_s < rules.age_max_s

@@ -75,10 +75,14 @@ def test_epochs() -> None:
     assert epochs.on_admission(7, 7) is epochs.Verdict.CURRENT
     assert epochs.on_admission(7, 8) is epochs.Verdict.REPLACE
     epochs.on_command(7, 7)
+    assert epochs.on_dispatch(0, 3) == 3
+    assert epochs.on_dispatch(3, 4) == 4
+    assert epochs.on_dispatch(3, 0) == 3, "one that says none is of an older release"
     for refused in (
         lambda: epochs.on_admission(7, 6),
         lambda: epochs.on_command(7, 6),
         lambda: epochs.on_command(7, 8),
+        lambda: epochs.on_dispatch(4, 3),
     ):
         with pytest.raises(BlazzError) as raised:
             refused()

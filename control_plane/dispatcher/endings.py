@@ -1,0 +1,132 @@
+"""Endings: everything that a message's final state entails, in an order that can be repeated.
+
+Owns that order: event, dead letter, ledger, and last the removal from the lane. A crash between
+two steps costs nothing: the message is still in its lane, and the next dispatcher does them again.
+Never decides a final state.
+"""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+import uuid_utils
+
+from control_plane import metrics
+from control_plane.core import ledger_fold
+from control_plane.core.delivery import GiveUp
+from control_plane.ledger.port import Ledger
+from control_plane.state.fleet_state import FleetState
+from schemas import ids, log_keys
+from schemas.commands import SendAnswer
+from schemas.errors import ErrorCode
+from schemas.events import Event, MessageFailed, MessageUnknown
+from schemas.messages import ChatMessage
+from schemas.records import DeadLetter, OutboxItem
+from schemas.resources import OUTBOX
+from schemas.states import MessageState
+from schemas.subjects import CONTROL_PLANE, dead_letter, event
+from schemas.transport import typed
+from schemas.transport.connection import Bus
+from schemas.transport.jetstream import JetStream
+
+log = structlog.get_logger()
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The message reached its final state and has left the lane."""
+
+    state: MessageState
+
+
+class Endings:
+    """What all lanes share to end a message."""
+
+    def __init__(self, bus: Bus, state: FleetState, ledger: Ledger) -> None:
+        self._bus = bus
+        self._jetstream = JetStream(bus)
+        self._state = state
+        self._ledger = ledger
+
+    async def answered(
+        self, sequence: int, item: OutboxItem, answer: SendAnswer, attempts: int
+    ) -> Done:
+        """The node's answer was final."""
+        at = time.time()
+
+        def finish(message: ChatMessage) -> ChatMessage:
+            done = ledger_fold.finish(
+                message, answer.state, at, answer.error_code, answer.error_detail, answer.chat_id
+            )
+            ack = ledger_fold.higher(done.ack, answer.ack)
+            return msgspec.structs.replace(done, ack=ack)
+
+        if answer.state is not MessageState.SENT:
+            code = answer.error_code or ErrorCode.INTERNAL.value
+            detail = answer.error_detail
+            if answer.state is MessageState.UNKNOWN:
+                detail = detail or "the session's node could not find out"
+            await self._bury(item, answer.state, code, detail, attempts)
+        return await self._end(sequence, item, answer.state, finish)
+
+    async def given_up(self, sequence: int, item: OutboxItem, given_up: GiveUp) -> Done:
+        """Nothing more will be tried."""
+        at = time.time()
+        code, detail = given_up.code.value, given_up.detail or None
+        await self._bury(item, given_up.state, code, detail, given_up.attempts)
+        return await self._end(
+            sequence,
+            item,
+            given_up.state,
+            lambda message: ledger_fold.finish(message, given_up.state, at, code, detail),
+        )
+
+    async def _bury(
+        self, item: OutboxItem, state: MessageState, code: str, detail: str | None, attempts: int
+    ) -> None:
+        """Tell how it ended (no node can say that a message was given up) and keep it."""
+        kind = MessageUnknown if state is MessageState.UNKNOWN else MessageFailed
+        data = kind(item.message_id, item.to, code, detail, item.redrives)
+        assignment = self._state.assignment(item.session_id)
+        told = Event(
+            event_id=ids.event_id(uuid_utils.uuid7().bytes),
+            at=time.time(),
+            tenant_id=item.tenant_id,
+            session_id=item.session_id,
+            node_id=CONTROL_PLANE,
+            epoch=assignment.epoch if assignment else 0,
+            data=data,
+        )
+        subject = event(CONTROL_PLANE, item.tenant_id, item.session_id, data)
+        await typed.publish_durable(self._bus, subject, told, f"{item.stored_id}.final")
+        letter = DeadLetter(item, attempts, code, time.time(), detail, state)
+        grave = dead_letter(item.tenant_id, item.session_id, item.message_id)
+        await typed.publish_durable(self._bus, grave, letter, item.stored_id)
+
+    async def _end(
+        self,
+        sequence: int,
+        item: OutboxItem,
+        state: MessageState,
+        finish: Callable[[ChatMessage], ChatMessage],
+    ) -> Done:
+        def change(old: ChatMessage | None) -> ChatMessage:
+            # The API may have died between the outbox and the ledger: the item has it all.
+            lived = ledger_fold.accepted(item) if old is None else old
+            return finish(ledger_fold.redriven(lived, item.redrives, item.entered_at))
+
+        await self._ledger.change(item.tenant_id, item.session_id, item.message_id, change)
+        await self._jetstream.delete_message(OUTBOX, sequence)
+        kind = ledger_fold.accepted(item).kind
+        metrics.MESSAGES.labels(direction="outbound", kind=kind, result=state).inc()
+        metrics.SEND_SECONDS.observe(max(0.0, time.time() - item.entered_at))
+        log.info(
+            "message.finished",
+            **{
+                log_keys.TENANT: item.tenant_id,
+                log_keys.SESSION: item.session_id,
+                log_keys.MESSAGE: item.message_id,
+                log_keys.STATE: state,
+            },
+        )
+        return Done(state)
