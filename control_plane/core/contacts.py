@@ -15,7 +15,8 @@ _REPLY_MARK: Final = ":reply"
 
 
 class ChatMark(msgspec.Struct, frozen=True):
-    """Whom a queued message is for, and whether it answers a message."""
+    """Whom a queued message is for, and whether it is about a message already there: an answer, a
+    reaction, an edit, a deletion."""
 
     digest: str
     answers: bool = False
@@ -28,7 +29,8 @@ def chat_digest(chat_id: str) -> str:
 
 def chat_mark(chat_id: str, content: Content) -> ChatMark:
     """What is noted beside a message in the outbox."""
-    return ChatMark(chat_digest(chat_id), getattr(content, "reply_to", None) is not None)
+    answers = any(getattr(content, field, None) is not None for field in ("reply_to", "target"))
+    return ChatMark(chat_digest(chat_id), answers)
 
 
 def encode_mark(mark: ChatMark) -> str:
