@@ -23,7 +23,7 @@ from schemas.api import NewMessage
 from schemas.messages import Text
 from schemas.records import OutboxItem
 from schemas.states import EngineKind, SessionState
-from schemas.subjects import dead_letter
+from schemas.subjects import media_chunk
 
 NODE: Final = "bench-node"
 FRIEND: Final = "15559990000"
@@ -185,7 +185,7 @@ def _publish_plan(stage: Stage, linked: list[Linked], to: str, options: SendOpti
         seed_file=nats.control_plane.seed_file,
         inbox_prefix=nats.control_plane.inbox_prefix,
         # Stored as the outbox is (a file, each write on the disk), and nobody reads it.
-        subject=dead_letter("bench", session.session_id),
+        subject=media_chunk("bench", session.session_id, 0),
         size_bytes=len(msgspec.json.encode(item)),
     )
 

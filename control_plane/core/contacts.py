@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.messages import Content
+from schemas.messages import Content, Delete, Edit, Reaction
 
 _REPLY_MARK: Final = ":reply"
 
@@ -29,8 +29,8 @@ def chat_digest(chat_id: str) -> str:
 
 def chat_mark(chat_id: str, content: Content) -> ChatMark:
     """What is noted beside a message in the outbox."""
-    answers = any(getattr(content, field, None) is not None for field in ("reply_to", "target"))
-    return ChatMark(chat_digest(chat_id), answers)
+    about = isinstance(content, Reaction | Edit | Delete)
+    return ChatMark(chat_digest(chat_id), about or getattr(content, "reply_to", None) is not None)
 
 
 def encode_mark(mark: ChatMark) -> str:
