@@ -29,14 +29,25 @@ from schemas import (
 FOLDER: Final = Path(__file__).parent / "json"
 
 
+_SPREAD: Final = {
+    switch_wire: (
+        "schemas.switch_client_frames",
+        "schemas.switch_queued_frames",
+        "schemas.switch_records",
+        "schemas.switch_wire",
+    )
+}
+"""Modules that are spread over several files."""
+
+
 def _structs(module: Any) -> list[type[msgspec.Struct]]:
-    """The concrete structs that a module itself declares, in order of name."""
+    """The concrete structs that a module (or a part of it) declares, in order of name."""
     return [
         value
         for _, value in sorted(vars(module).items())
         if isinstance(value, type)
         and issubclass(value, msgspec.Struct)
-        and value.__module__ == module.__name__
+        and value.__module__ in _SPREAD.get(module, (module.__name__,))
         and not getattr(value, "__parameters__", ())
         and value is not envelope.Reply  # msgspec has no schema for Raw; see `documents`
     ]

@@ -9,7 +9,16 @@ import re
 
 import msgspec
 
-from schemas.switch_records import MediaRef, MessageType, NoticeKind
+from schemas.switch_records import (
+    Card,
+    LinkPreview,
+    Location,
+    MediaRef,
+    MessageType,
+    NoticeKind,
+    Poll,
+    PresenceState,
+)
 
 
 def _tag(class_name: str) -> str:
@@ -70,24 +79,32 @@ class Send(Frame, frozen=True, kw_only=True):
     quoted_id: str = ""
     mentions: tuple[str, ...] = ()
     client_ts: int = 0
+    location: Location | None = None
+    contacts: tuple[Card, ...] = ()
+    poll: Poll | None = None
+    preview: LinkPreview | None = None
+    forwarded: bool = False
 
 
 class Receipt(Frame, frozen=True, kw_only=True):
     """This device's user has seen (`ack` 3) or played (4) others' messages in `chat`. Delivery
-    (2) is implied by `stored`. Empty `ids`: all of the chat."""
+    (2) is implied by `stored`. Empty `ids`: all of the chat. Answer, if `req` is not 0: `done`."""
 
     chat: str
     ack: int
     ids: tuple[str, ...] = ()
+    req: int = 0
 
 
 class React(Frame, frozen=True, kw_only=True):
-    """Sets this user's reaction to a message; an empty `emoji` removes it. Answer: `done`."""
+    """Sets this user's reaction to a message; an empty `emoji` removes it. `own_id`: the id of the
+    message that does it, if it has one. Answer: `done`."""
 
     req: int
     chat: str
     id: str
     emoji: str
+    own_id: str = ""
 
 
 class Edit(Frame, frozen=True, kw_only=True):
@@ -97,6 +114,7 @@ class Edit(Frame, frozen=True, kw_only=True):
     chat: str
     id: str
     body: str
+    own_id: str = ""
 
 
 class Delete(Frame, frozen=True, kw_only=True):
@@ -105,6 +123,22 @@ class Delete(Frame, frozen=True, kw_only=True):
     req: int
     chat: str
     id: str
+    own_id: str = ""
+
+
+class ShowPresence(Frame, frozen=True, kw_only=True):
+    """This user types, records or stopped, in `chat`. Answer: `done`."""
+
+    req: int
+    chat: str
+    state: PresenceState
+
+
+class SubscribePresence(Frame, frozen=True, kw_only=True):
+    """Asks for `presence` of the others in `chat`. Answer: `done`."""
+
+    req: int
+    chat: str
 
 
 class QueryExists(Frame, frozen=True, kw_only=True):
@@ -120,6 +154,43 @@ class QueryChat(Frame, frozen=True, kw_only=True):
 
     req: int
     wid: str
+
+
+class QueryChats(Frame, frozen=True, kw_only=True):
+    """Asks for the account's chats. Answer: `chats_listed`."""
+
+    req: int
+
+
+class QueryContacts(Frame, frozen=True, kw_only=True):
+    """Asks for the account's contacts. Answer: `contacts_listed`."""
+
+    req: int
+
+
+class QueryGroup(Frame, frozen=True, kw_only=True):
+    """Asks for a group and its members. Answer: `group_found`."""
+
+    req: int
+    wid: str
+
+
+class QueryProfile(Frame, frozen=True, kw_only=True):
+    """Asks for the profile of an account or a group; an empty `wid` is this account. Answer:
+    `profile_found`."""
+
+    req: int
+    wid: str = ""
+
+
+class SetProfile(Frame, frozen=True, kw_only=True):
+    """Changes this account's profile; what is null stays. Answer: `done`."""
+
+    req: int
+    name: str | None = None
+    about: str | None = None
+    picture: MediaRef | None = None
+    remove_picture: bool = False
 
 
 class Stored(Frame, frozen=True, kw_only=True):
@@ -161,6 +232,13 @@ ClientFrame = (
     | Delete
     | QueryExists
     | QueryChat
+    | QueryChats
+    | QueryContacts
+    | QueryGroup
+    | QueryProfile
+    | SetProfile
+    | ShowPresence
+    | SubscribePresence
     | Stored
     | NoticeAck
     | Takeover

@@ -29,7 +29,37 @@ ACK_DELIVERED: Final = 2
 ACK_READ: Final = 3
 ACK_PLAYED: Final = 4
 
-MessageType = Literal["chat", "image", "video", "audio", "ptt", "document", "sticker"]
+MessageType = Literal[
+    "chat",
+    "image",
+    "video",
+    "audio",
+    "ptt",
+    "document",
+    "sticker",
+    "location",
+    "vcard",
+    "poll_creation",
+]
+"""`vcard` holds one card or several."""
+
+PresenceState = Literal["typing", "recording", "paused", "available", "unavailable"]
+
+GroupChangeKind = Literal[
+    "created",
+    "added",
+    "joined",
+    "removed",
+    "left",
+    "promoted",
+    "demoted",
+    "name",
+    "description",
+    "picture",
+    "announce_only",
+]
+
+CallKind = Literal["ringing", "missed"]
 
 UnlinkReason = Literal["phone", "user", "stale_state", "notice_ignored", "replaced"]
 """phone: the phone removed the device; user: the device logged out; stale_state: an old snapshot;
@@ -63,6 +93,39 @@ class MediaStored(Data, frozen=True, kw_only=True):
     sha256: str
 
 
+class Location(Data, frozen=True, kw_only=True):
+    """A place, in degrees."""
+
+    latitude: float
+    longitude: float
+    name: str = ""
+    address: str = ""
+
+
+class Card(Data, frozen=True, kw_only=True):
+    """Somebody's card. `name` is shown; `vcard` is the whole of it (vCard 3.0), its phone in a
+    `TEL` line with `waid=<digits>`."""
+
+    name: str
+    vcard: str
+
+
+class Poll(Data, frozen=True, kw_only=True):
+    """A question; `choices_max` 0: as many options as one likes."""
+
+    question: str
+    options: tuple[str, ...]
+    choices_max: int = 0
+
+
+class LinkPreview(Data, frozen=True, kw_only=True):
+    """What the sender's device found behind the first link of a text."""
+
+    url: str
+    title: str = ""
+    description: str = ""
+
+
 class Message(Data, frozen=True, kw_only=True):
     """One message as a device sees it.
 
@@ -85,6 +148,11 @@ class Message(Data, frozen=True, kw_only=True):
     sender_name: str = ""
     edited: bool = False
     deleted: bool = False
+    location: Location | None = None
+    contacts: tuple[Card, ...] = ()
+    poll: Poll | None = None
+    preview: LinkPreview | None = None
+    forwarded: bool = False
 
 
 class ChatInfo(Data, frozen=True, kw_only=True):
@@ -100,8 +168,43 @@ class ChatInfo(Data, frozen=True, kw_only=True):
 
 
 class ContactInfo(Data, frozen=True, kw_only=True):
-    """A contact. `lid` is empty when the account has none."""
+    """A contact. `name` is the address book's, `pushname` their own; `lid` is empty when the
+    account has none; `phone` is the number behind an @lid wid, as `<digits>@c.us`."""
 
     wid: str
     name: str
     lid: str = ""
+    pushname: str = ""
+    phone: str = ""
+    business: bool = False
+
+
+class Participant(Data, frozen=True, kw_only=True):
+    """Somebody in a group; `phone` as in `ChatInfo`."""
+
+    wid: str
+    admin: bool = False
+    phone: str = ""
+
+
+class GroupInfo(Data, frozen=True, kw_only=True):
+    """A group. `announce_only`: only admins may write; `picture`: a media id, empty for none."""
+
+    wid: str
+    name: str
+    participants: tuple[Participant, ...]
+    owner: str
+    created_ts: int
+    description: str = ""
+    announce_only: bool = False
+    picture: str = ""
+
+
+class ProfileInfo(Data, frozen=True, kw_only=True):
+    """An account, or a group (`about` is empty then); `picture`: a media id, empty for none."""
+
+    wid: str
+    name: str
+    lid: str = ""
+    about: str = ""
+    picture: str = ""

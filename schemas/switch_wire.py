@@ -12,7 +12,8 @@ A device's life on the wire (C: client, S: switch)::
     known device     C hello(device_id)         S challenge   C proof
                                                 S welcome │ refused
                                                 S queued frames (with seq), sync_done
-    afterwards       C send → S sent │ send_failed;  S message, ack, reaction, edited, deleted …
+    afterwards       C send → S sent │ send_failed;  C react, edit, delete … → S done
+                     S message, ack, reaction, edited, poll_voted, group_changed, call …
     taken over       S conflict; the device may C takeover, and the other one gets S conflict
 
 Rules both sides keep:
@@ -29,7 +30,11 @@ Rules both sides keep:
 - **Ids.** `id` is the hex of a message key; a message is `(chat, id)`. `chat`, `sender` are wids:
   `<digits>@c.us`, `<digits>@lid`, `<digits>@g.us`.
 - **A resend** is a `send` with an id this device has used before: it is answered `sent` again, and
-  is delivered to nobody a second time.
+  is delivered to nobody a second time. The same holds for `react`, `edit` and `delete` with an
+  `own_id`, and for those that ask for what is so already: `done(found=True)`, and nobody is told.
+- **Presence** is told to the devices that subscribed to the chat and are there, never queued; a
+  subscription ends with the device's instance. A call rings at devices that are there, and is
+  queued when it was missed.
 - **Times** are Unix seconds (`ts`), or milliseconds where the name ends in `_ms`.
 """
 
@@ -40,12 +45,28 @@ import msgspec
 # The whole vocabulary can be had from this one module.
 from schemas.switch_client_frames import *  # noqa: F403
 from schemas.switch_client_frames import ClientFrame, Frame
+from schemas.switch_queued_frames import *  # noqa: F403
+from schemas.switch_queued_frames import (
+    Ack,
+    CallIn,
+    ChatAdded,
+    Deleted,
+    Edited,
+    GroupChanged,
+    MessageIn,
+    PollVoted,
+    Reaction,
+    ReadElsewhere,
+)
 from schemas.switch_records import *  # noqa: F403
 from schemas.switch_records import (
     ChatInfo,
     ContactInfo,
+    GroupInfo,
     Message,
     NoticeKind,
+    PresenceState,
+    ProfileInfo,
     RefusedReason,
     SendFailure,
     UnlinkReason,
@@ -129,79 +150,6 @@ class SyncDone(Frame, frozen=True, kw_only=True):
     """Sync, or the queue that waited, is through; the session is in use from here."""
 
 
-class MessageIn(Frame, frozen=True, kw_only=True):
-    """Queued. A message for this device: from others, or the user's own from the phone or another
-    linked device. `offline`: it waited while the device was away."""
-
-    seq: int
-    message: Message
-    offline: bool = False
-
-
-class Ack(Frame, frozen=True, kw_only=True):
-    """Queued. The user's own messages `ids` in `chat` rose to `ack`; `by` (a wid) made it so.
-
-    In a group this is the lowest ack among the others, as WhatsApp's ticks show it.
-    """
-
-    seq: int
-    chat: str
-    ids: tuple[str, ...]
-    ack: int
-    by: str
-    ts: int
-
-
-class ReadElsewhere(Frame, frozen=True, kw_only=True):
-    """Queued. The user read `chat` on the phone or another device: unread is 0."""
-
-    seq: int
-    chat: str
-
-
-class Reaction(Frame, frozen=True, kw_only=True):
-    """Queued. `sender` reacted to message `id`, written by `author`; an empty `emoji` removes."""
-
-    seq: int
-    chat: str
-    id: str
-    author: str
-    author_is_me: bool
-    sender: str
-    emoji: str
-    ts: int
-
-
-class Edited(Frame, frozen=True, kw_only=True):
-    """Queued. `sender` changed their message's text."""
-
-    seq: int
-    chat: str
-    id: str
-    sender: str
-    from_me: bool
-    body: str
-    ts: int
-
-
-class Deleted(Frame, frozen=True, kw_only=True):
-    """Queued. `sender` deleted their message for everyone."""
-
-    seq: int
-    chat: str
-    id: str
-    sender: str
-    from_me: bool
-    ts: int
-
-
-class ChatAdded(Frame, frozen=True, kw_only=True):
-    """Queued. The account is in a new group, or a group changed."""
-
-    seq: int
-    chat: ChatInfo
-
-
 class Sent(Frame, frozen=True, kw_only=True):
     """Answer to `send`: the switch holds the message (ack 1). `resend`: it had it before."""
 
@@ -221,11 +169,13 @@ class SendFailed(Frame, frozen=True, kw_only=True):
 
 
 class Done(Frame, frozen=True, kw_only=True):
-    """Answer to `react`, `edit`, `delete`."""
+    """Answer to `react`, `edit`, `delete`, `receipt`, `show_presence`, `subscribe_presence`,
+    `set_profile`. `found`: it was so before, and nobody was told again."""
 
     req: int
     ok: bool
     reason: str = ""
+    found: bool = False
 
 
 class Exists(Frame, frozen=True, kw_only=True):
@@ -235,6 +185,7 @@ class Exists(Frame, frozen=True, kw_only=True):
     wid: str | None
     lid: str = ""
     name: str = ""
+    business: bool = False
 
 
 class ChatFound(Frame, frozen=True, kw_only=True):
@@ -270,7 +221,41 @@ class Pong(Frame, frozen=True, kw_only=True):
     ts_ms: int
 
 
-QueuedFrame = MessageIn | Ack | ReadElsewhere | Reaction | Edited | Deleted | ChatAdded
+class Presence(Frame, frozen=True, kw_only=True):
+    """`sender` does something in `chat`, to which this device subscribed; not queued."""
+
+    chat: str
+    sender: str
+    state: PresenceState
+
+
+class ChatsListed(Frame, frozen=True, kw_only=True):
+    """Answer to `query_chats`: all of them, newest first."""
+
+    req: int
+    chats: tuple[ChatInfo, ...]
+
+
+class ContactsListed(Frame, frozen=True, kw_only=True):
+    """Answer to `query_contacts`: all of them, by wid."""
+
+    req: int
+    contacts: tuple[ContactInfo, ...]
+
+
+class GroupFound(Frame, frozen=True, kw_only=True):
+    """Answer to `query_group`; null for no group that this account is in."""
+
+    req: int
+    group: GroupInfo | None
+
+
+class ProfileFound(Frame, frozen=True, kw_only=True):
+    """Answer to `query_profile`; null when the wid leads nowhere."""
+
+    req: int
+    profile: ProfileInfo | None
+
 
 SwitchFrame = (
     Challenge
@@ -290,11 +275,19 @@ SwitchFrame = (
     | Edited
     | Deleted
     | ChatAdded
+    | PollVoted
+    | GroupChanged
+    | CallIn
+    | Presence
     | Sent
     | SendFailed
     | Done
     | Exists
     | ChatFound
+    | ChatsListed
+    | ContactsListed
+    | GroupFound
+    | ProfileFound
     | Conflict
     | Unlinked
     | Notice

@@ -18,12 +18,14 @@ def test_tags_are_the_wire_names() -> None:
     assert tags == {
         "client": (
             "hello proof refresh_qr request_pairing_code passkey send receipt react edit delete "
-            "query_exists query_chat stored notice_ack takeover logout ping"
+            "query_exists query_chat query_chats query_contacts query_group query_profile "
+            "set_profile show_presence subscribe_presence stored notice_ack takeover logout ping"
         ),
         "switch": (
             "challenge qr qr_idle pairing_code passkey_required paired welcome refused sync "
-            "sync_done message ack read_elsewhere reaction edited deleted chat_added sent "
-            "send_failed done exists chat_found conflict unlinked notice pong"
+            "sync_done message ack read_elsewhere reaction edited deleted chat_added poll_voted "
+            "group_changed call presence sent send_failed done exists chat_found chats_listed "
+            "contacts_listed group_found profile_found conflict unlinked notice pong"
         ),
     }
 
