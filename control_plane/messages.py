@@ -26,6 +26,7 @@ from schemas.ids import ChatId, MessageId, SessionId, TenantId
 from schemas.messages import ChatMessage, Content, Media
 from schemas.records import OutboxItem
 from schemas.states import MessageDirection
+from schemas.transport.checkpoints import At, checkpoint
 
 log = structlog.get_logger()
 
@@ -81,7 +82,9 @@ class LaneMessages:
             content=content,
             accepted_at=time.time(),
         )
+        checkpoint(At.ACCEPT_BEFORE_APPEND)
         await self._append(item)
+        checkpoint(At.ACCEPT_AFTER_APPEND)
         return await self._record(item)
 
     async def _record(self, item: OutboxItem) -> ChatMessage:

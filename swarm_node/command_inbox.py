@@ -30,6 +30,7 @@ from schemas.commands import (
 from schemas.errors import BlazzError
 from schemas.messages import kind_of
 from schemas.subjects import node_command
+from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.typed import serve
 from swarm_node.metrics import NodeMetrics
@@ -94,7 +95,10 @@ class CommandInbox:
             yield
 
     async def _start(self, command: CreateSession | StartSession) -> msgspec.Struct:
-        return await self._supervisor.start(command)
+        checkpoint(At.HAND_OVER_BEFORE_START)
+        answer = await self._supervisor.start(command)
+        checkpoint(At.HAND_OVER_AFTER_START)
+        return answer
 
     async def _destroy(self, command: DestroySession) -> msgspec.Struct:
         return await self._supervisor.destroy(command)
@@ -106,7 +110,10 @@ class CommandInbox:
         return await self._supervisor.obey(Verb.RESTART, command)
 
     async def _move(self, command: MoveSession) -> msgspec.Struct:
-        return await self._supervisor.move(command)
+        checkpoint(At.HAND_OVER_BEFORE_STOP)
+        answer = await self._supervisor.move(command)
+        checkpoint(At.HAND_OVER_AFTER_STOP)
+        return answer
 
     async def _logout(self, command: LogoutSession) -> msgspec.Struct:
         return await self._supervisor.obey(Verb.LOGOUT, command)

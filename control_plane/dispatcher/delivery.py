@@ -31,6 +31,7 @@ from schemas.commands import SendAnswer, SendMessage
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import Assignment, OutboxItem
 from schemas.transport import typed
+from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.jetstream import StoredMessage
 from schemas.transport.lease import Lease
 
@@ -123,9 +124,11 @@ class Delivery:
             attempt=head.first_attempt + head.progress.attempts,
             dispatcher_epoch=lease.epoch,
         )
+        checkpoint(At.REQUEST_BEFORE)
         answer = await self._unless_moved(
             assignment, self._nodes.ask(assignment, "send_message", command)
         )
+        checkpoint(At.REQUEST_AFTER)
         assert isinstance(answer, SendAnswer)
         if answer.message_id != item.message_id or not answer.state.final:
             raise BlazzError(ErrorCode.INTERNAL, "the node's answer is about something else")

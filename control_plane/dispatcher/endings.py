@@ -27,6 +27,7 @@ from schemas.resources import OUTBOX
 from schemas.states import MessageState
 from schemas.subjects import CONTROL_PLANE, dead_letter, event
 from schemas.transport import typed
+from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream
 
@@ -115,8 +116,11 @@ class Endings:
             lived = ledger_fold.accepted(item) if old is None else old
             return finish(ledger_fold.redriven(lived, item.redrives, item.entered_at))
 
+        checkpoint(At.LEDGER_BEFORE_WRITE)
         await self._ledger.change(item.tenant_id, item.session_id, item.message_id, change)
+        checkpoint(At.DELETE_BEFORE)
         await self._jetstream.delete_message(OUTBOX, sequence)
+        checkpoint(At.DELETE_AFTER)
         kind = ledger_fold.accepted(item).kind
         metrics.MESSAGES.labels(direction="outbound", kind=kind, result=state).inc()
         metrics.SEND_SECONDS.observe(max(0.0, time.time() - item.entered_at))

@@ -23,6 +23,7 @@ from schemas.records import LeaseRecord
 from schemas.resources import OUTBOX
 from schemas.subjects import lane_of_subject, outbox_lane, outbox_shard
 from schemas.transport.background import Background
+from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream
 from schemas.transport.lease import Lease, LeaseSpec, hold
@@ -206,9 +207,11 @@ class ShardDispatcher:
     async def _head(self, lane: Lane) -> Head | None:
         subject = outbox_lane(self._shard, lane.tenant_id, lane.session_id)
         known = self._heads.get(lane)
+        checkpoint(At.HEAD_BEFORE_READ)
         stored = await self._jetstream.next_by_subject(OUTBOX, subject)
         if stored is None:
             return None
+        checkpoint(At.HEAD_AFTER_READ)
         if known is not None and known.sequence == stored.seq:
             return known
         return Head.of(stored, inherited=lane in self._inherited)

@@ -25,6 +25,7 @@ from schemas.errors import BlazzError
 from schemas.errors import ErrorCode as C
 from schemas.ids import MessageId, SessionId
 from schemas.messages import ChatMessage
+from schemas.transport.checkpoints import At, checkpoint
 
 TAGS = ["Messages"]
 
@@ -95,6 +96,7 @@ async def send_message(
         accept,
         lambda: accept(seen_before=True),
     )
+    checkpoint(At.ACCEPT_BEFORE_ANSWER)
     message = made.result
     if wait == "sent" and not message.state.final:
         message = await services.messages.wait_final(

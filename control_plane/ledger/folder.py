@@ -20,6 +20,7 @@ from schemas.events import Event, MessageReceived, SessionStateChanged
 from schemas.resources import EVENTS
 from schemas.subjects import EVENTS_ALL, event
 from schemas.transport.background import Background
+from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus
 from schemas.transport.durable import DurableSpec, Work, consume
 
@@ -73,7 +74,9 @@ async def _work_off(line: asyncio.Queue[tuple[Work, Event]], ledger: Ledger) -> 
     while True:
         work, seen = await line.get()
         try:
+            checkpoint(At.FOLD_BEFORE)
             await _fold_one(seen, ledger)
+            checkpoint(At.FOLD_AFTER)
             await work.ack()
         except BlazzError as error:
             log.info(

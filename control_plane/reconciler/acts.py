@@ -18,6 +18,7 @@ from control_plane.state.placement_writer import PlacementWriter
 from schemas.commands import DestroySession, MoveSession, StartSession, StopSession
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import Assignment
+from schemas.transport.checkpoints import At, checkpoint
 
 LOGOUT_TRIES: Final = 3
 """A deleted session is unlinked at WhatsApp; one that cannot reach it for so many tries is
@@ -102,7 +103,9 @@ class Acts:
     async def _place_anew(self, step: Step) -> None:
         fleet = self._fleet(step)
         expected = self._assignment(step)
+        checkpoint(At.HAND_OVER_BEFORE_PLACING)
         await self._placements.reassign(expected, next_assignment(fleet, step, self._rules))
+        checkpoint(At.HAND_OVER_AFTER_PLACING)
 
     def _fleet(self, step: Step) -> FleetSnapshot:
         return self._state.snapshot_of(step.session_id, time.monotonic(), time.time())

@@ -45,6 +45,7 @@ from schemas.subjects import (
     node_vault,
 )
 from schemas.transport import typed
+from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.kv import Bucket, Entry
 
@@ -124,10 +125,12 @@ class VaultServer:
                 ErrorCode.VALIDATION_FAILED, f"every part but the last has {PART_BYTES} bytes"
             )
         self._note_open(part.session_id, part.name)
+        checkpoint(At.STORE_BEFORE)
         if part.last and index == 0:
             await self._store.write_whole(part.name, part.data)
         else:
             await self._store.write_part(part.name, index, part.data)
+        checkpoint(At.STORE_AFTER)
         return SnapshotStored(part.name)
 
     async def commit(self, commit: CommitSnapshot, message: BusMessage) -> SnapshotStored:
@@ -156,6 +159,7 @@ class VaultServer:
         if snapshot_commit.extend(held.pointer, commit) == held.pointer:
             return
         await self._make_sure(StoredObject(wanted.name, wanted.size_bytes, wanted.sha256))
+        checkpoint(At.POINTER_BEFORE)
         await self._pointers.change(
             tenant_id,
             commit.session_id,
@@ -163,6 +167,7 @@ class VaultServer:
             held=held,
             assignment_revision=entry.revision,
         )
+        checkpoint(At.POINTER_AFTER)
         log.debug(
             "snapshot.committed",
             **{log_keys.SESSION: commit.session_id, log_keys.EPOCH: commit.epoch},

@@ -24,6 +24,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.events import MessageSent
 from schemas.messages import MEDIA_CHUNK_BYTES, Media
 from schemas.states import MessageState, SessionState
+from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.core import epochs
 from swarm_node.engines.contract import Engine, MediaBytes, MediaKey, SendOutcome, SendRequest
 from swarm_node.session.account_calls import AccountCalls
@@ -79,6 +80,7 @@ class SessionCalls:
         done = applied(command, self._me)
         if done is not None:
             self._runner.report(done)
+        checkpoint(At.ACK_BEFORE)
         return SendAnswer(
             message_id=command.message_id,
             state=MessageState.SENT,

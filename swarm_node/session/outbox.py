@@ -19,6 +19,7 @@ from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, EventData, event_name
 from schemas.ids import event_id
+from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.core.backoff import BackoffPolicy, delay_s
 
 log = structlog.get_logger()
@@ -93,7 +94,9 @@ class Outbox:
                 await self._some.wait()
             self._empty.clear()
             try:
+                checkpoint(At.EVENT_BEFORE_PUBLISH)
                 await self._publish(self._waiting[0])
+                checkpoint(At.EVENT_AFTER_PUBLISH)
             except BlazzError as error:
                 if error.code is not ErrorCode.PAYLOAD_TOO_LARGE:
                     attempt += 1

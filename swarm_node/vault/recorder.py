@@ -16,6 +16,7 @@ import structlog
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
 from schemas.snapshots import SnapshotManifest, SnapshotObject, snapshot_name
+from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.core.snapshot_delta import Chain, FileMark, needs_baseline
 from swarm_node.core.snapshot_format import Header, associated_data, encode
 from swarm_node.engines.contract import SnapshotFiles
@@ -92,7 +93,9 @@ class Recorder:
         if self._chain is not None and needs_baseline(self._chain):
             self._chain = None
         marks = self._marks if self._chain is not None else {}
+        checkpoint(At.CAPTURE_BEFORE)
         found = await in_thread(lambda: capture(self._folder.profile_dir, files, marks))
+        checkpoint(At.CAPTURE_AFTER)
         fresh = bool(found.parts) or page_storage != self._stored_storage or clean
         if self._chain is not None and not fresh:
             self._marks = found.marks
@@ -135,8 +138,11 @@ class Recorder:
                 sealed.described, captured_at=captured_at, clean=clean
             )
             try:
+                checkpoint(At.PUT_BEFORE)
                 await self._line.put(name, sealed.data)
+                checkpoint(At.PUT_AFTER)
                 await self._line.commit(described, self._manifest)
+                checkpoint(At.COMMIT_AFTER)
             except CommitUnknownError as error:
                 raise BlazzError(
                     ErrorCode.VAULT_UNAVAILABLE, "no answer to a snapshot's commit"

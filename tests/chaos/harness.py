@@ -2,7 +2,7 @@
 
 Owns the fleet's set-up, what is asked of it, and the look for what stays behind at its end. The
 sandbox's switch runs in the test's own process and is the ground truth. Faults are in `faults.py`
-and `bus_proxy.py`, the traffic in `load.py`, the invariants in `truth.py`.
+and `bench/bus_proxy.py`, the traffic in `load.py`, the invariants in `truth.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.bus_proxy import BusProxy
 from bench.process_tree import count_files
 from bench.stage import Linked, Stage, all_sessions, link_sessions, open_stage, wait_kept
 from cli.client import Api
@@ -27,7 +28,6 @@ from schemas.states import EngineKind, NodeState, SessionState
 from swarm_node.core.snapshot_rules import CapturePolicy
 from swarm_node.vault.settings import VaultSettings
 from tests.chaos import faults, truth
-from tests.chaos.bus_proxy import BusProxy
 from tests.chaos.load import Load
 from tests.waiting import eventually, free_port
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.chaos.bus_proxy import BusProxy
+from bench.bus_proxy import BusProxy
 from tests.waiting import eventually
 
 SILENCE_S = 0.3

@@ -17,6 +17,7 @@ from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import MEDIA_BYTES_MAX, Media, Text
 from schemas.states import Ack, EngineKind
+from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.engines.chromium.bridge.page_bridge import PageBridge
 from swarm_node.engines.chromium.bundle import Bundle, find_bundle
 from swarm_node.engines.chromium.event_queue import EventQueue
@@ -166,6 +167,8 @@ class ChromiumEngine(NoAccountCalls):
         keeper, bridge = self._usable_to_send()
         message = _message(request)
         settings = self._settings
+        # The page looks the id up itself, in the same call.
+        checkpoint(At.SEND_BEFORE)
         with keeper.calling():
             if request.media_path is None or not isinstance(request.content, Media):
                 answer = await bridge.call("send", message, timeout_s=settings.send_timeout_s)
@@ -173,6 +176,7 @@ class ChromiumEngine(NoAccountCalls):
                 answer = await bridge.send_with_file(
                     request.media_path, message, timeout_s=settings.media_timeout_s
                 )
+        checkpoint(At.SEND_AFTER)
         return SendOutcome(
             chat_id=str(answer["chat"]),
             ack=Ack.from_level(int(answer["ack"])),

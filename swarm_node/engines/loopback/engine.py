@@ -17,6 +17,7 @@ from schemas import switch_wire as wire
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import Media, Text
 from schemas.states import Ack, EngineKind
+from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.engines import contract
 from swarm_node.engines.contract import EngineSpec, SendOutcome, SendRequest
 from swarm_node.engines.event_pipe import EventPipe
@@ -271,7 +272,9 @@ class LoopbackEngine(NoAccountCalls):
         if not isinstance(request.content, Text | Media):
             raise BlazzError(ErrorCode.UNSUPPORTED_BY_ENGINE, "only text and media so far")
         store, link = self._parts()
+        checkpoint(At.LOOKUP_BEFORE)
         before = store.sent_before(request.message_id)
+        checkpoint(At.LOOKUP_AFTER)
         if before is not None and before.ack >= wire.ACK_SENT:
             return SendOutcome(before.chat, Ack.from_level(before.ack), found_before=True)
         kind = translate.message_type(request.content)
@@ -291,7 +294,9 @@ class LoopbackEngine(NoAccountCalls):
         )
         # On disk before it is on the wire: after a crash the id is found and sent as the same one.
         store.keep_sending(message)
+        checkpoint(At.SEND_BEFORE)
         answer = await link.ask_any(lambda req: _send_frame(req, message))
+        checkpoint(At.SEND_AFTER)
         if self._replies_to_lose:
             self._replies_to_lose -= 1
             raise BlazzError(ErrorCode.PAGE_TIMEOUT, "a fault was asked for")
