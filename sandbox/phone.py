@@ -78,7 +78,7 @@ class PhoneBook:
         return Phone(self, number)
 
     async def create_group(self, name: str, *phones: Phone) -> str:
-        """A group of these phones; returns its wid."""
+        """A group of these phones, the first one's own; returns its wid."""
         new = bodies.NewGroup(name=name, members=tuple(p.number for p in phones))
         return (await self.call("POST", "/api/groups", bodies.Created, new)).id
 
@@ -140,15 +140,85 @@ class Phone:
         await self._post("passkey", bodies.Linking, {})
 
     async def set(
-        self, *, on: bool | None = None, auto_read: bool | None = None, name: str | None = None
+        self,
+        *,
+        on: bool | None = None,
+        auto_read: bool | None = None,
+        name: str | None = None,
+        about: str | None = None,
+        picture: bytes | None = None,
     ) -> None:
-        """Switch the phone on or off, let it read at once, rename it."""
-        change = bodies.AccountChange(on=on, auto_read=auto_read, name=name)
+        """Switch the phone on or off, let it read at once, change its profile (no bytes: no
+        picture)."""
+        media_id = None if picture is None else ""
+        if picture:
+            media_id = (await self._book.put_media(picture, "image/jpeg")).media_id
+        change = bodies.AccountChange(
+            on=on, auto_read=auto_read, name=name, about=about, picture=media_id
+        )
         await self._book.call("PATCH", f"/api/accounts/{self.number}", dict, change)
 
-    async def send_text(self, to: str, body: str, *, mentions: tuple[str, ...] = ()) -> str:
+    async def send_text(
+        self,
+        to: str,
+        body: str,
+        *,
+        mentions: tuple[str, ...] = (),
+        preview: wire.LinkPreview | None = None,
+        forwarded: bool = False,
+    ) -> str:
         """Send a text from the phone; returns its id."""
-        return await self._send(bodies.Outgoing(to=to, body=body, mentions=mentions))
+        return await self._send(
+            bodies.Outgoing(
+                to=to, body=body, mentions=mentions, preview=preview, forwarded=forwarded
+            )
+        )
+
+    async def send_location(
+        self, to: str, latitude: float, longitude: float, name: str = "", address: str = ""
+    ) -> str:
+        """Send a place; returns its id."""
+        place = wire.Location(latitude=latitude, longitude=longitude, name=name, address=address)
+        return await self._send(bodies.Outgoing(to=to, type="location", location=place))
+
+    async def send_cards(self, to: str, *cards: wire.Card) -> str:
+        """Send one contact's card, or several; returns its id."""
+        return await self._send(bodies.Outgoing(to=to, type="vcard", contacts=cards))
+
+    async def send_poll(self, to: str, question: str, *options: str, choices_max: int = 1) -> str:
+        """Send a poll; returns its id."""
+        poll = wire.Poll(question=question, options=options, choices_max=choices_max)
+        return await self._send(bodies.Outgoing(to=to, type="poll_creation", poll=poll))
+
+    async def vote(self, chat: str, message_id: str, *options: str) -> None:
+        """Vote in a poll; without options the vote is taken back."""
+        await self._post("vote", dict, bodies.Vote(chat=chat, id=message_id, options=options))
+
+    async def show_presence(self, chat: str, state: wire.PresenceState) -> None:
+        """Type, record, stop, come or go."""
+        await self._post("presence", dict, bodies.Shown(chat=chat, state=state))
+
+    async def call(self, to: str, *, video: bool = False) -> str:
+        """Ring; returns the call's id."""
+        return (await self._post("calls", bodies.Created, bodies.Calling(to=to, video=video))).id
+
+    async def give_up_call(self, call_id: str) -> None:
+        """End a call that nobody took."""
+        path = f"/api/accounts/{self.number}/calls/{call_id}"
+        await self._book.call("DELETE", path, dict)
+
+    async def change_group(
+        self, wid: str, change: wire.GroupChangeKind, *phones: Phone, value: str = ""
+    ) -> None:
+        """Change a group this phone is in: `added`, `removed`, `promoted`, `demoted` these phones;
+        `joined`, `left` by itself; `name`, `description`, `picture`, `announce_only` by value."""
+        act = bodies.GroupAct(change=change, members=tuple(p.number for p in phones), value=value)
+        await self._post(f"groups/{wid}", dict, act)
+
+    async def profile(self, wid: str = "") -> wire.ProfileInfo:
+        """A profile as this phone sees it; its own by default."""
+        path = f"/api/accounts/{self.number}/profile"
+        return await self._book.call("GET", path, wire.ProfileInfo, params={"wid": wid})
 
     async def send_media(
         self,

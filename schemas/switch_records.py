@@ -67,7 +67,9 @@ notice_ignored: a dialog stayed unanswered too long; replaced: the account linke
 
 RefusedReason = Literal["unlinked", "stale_state", "bad_proof"]
 
-SendFailure = Literal["unknown_chat", "not_a_member", "bad_frame", "media_missing", "rejected"]
+SendFailure = Literal[
+    "unknown_chat", "not_a_member", "admins_only", "bad_frame", "media_missing", "rejected"
+]
 
 NoticeKind = Literal["whats_new", "version"]
 

@@ -5,7 +5,18 @@ Owns the lookups from wids to accounts and chats and back. Never delivers anythi
 
 from __future__ import annotations
 
-from sandbox.switch.model import Account, ChatKey, Envelope, Group, direct_key, split_wid
+from typing import Any
+
+from sandbox.switch.model import (
+    CONTENT_FIELDS,
+    Account,
+    ChatKey,
+    Envelope,
+    Group,
+    RefusedError,
+    direct_key,
+    split_wid,
+)
 from schemas import switch_wire as wire
 
 
@@ -29,12 +40,19 @@ class Directory:
             raise ValueError("number or lid is taken")
         self.accounts[account.number] = account
 
-    def add_group(self, name: str, members: list[str]) -> Group:
-        """Create a group. Raises `ValueError` for an unknown member."""
+    def add_group(self, name: str, members: list[str], ts: int) -> Group:
+        """Create a group; it is the first member's. Raises `ValueError` for an unknown member."""
         if not members or any(m not in self.accounts for m in members):
             raise ValueError("a group needs known members")
         wid = f"12036300000000{len(self.groups):04d}@g.us"
-        self.groups[wid] = Group(wid=wid, name=name, members=list(dict.fromkeys(members)))
+        self.groups[wid] = Group(
+            wid=wid,
+            name=name,
+            members=list(dict.fromkeys(members)),
+            admins=[members[0]],
+            owner=members[0],
+            created_ts=ts,
+        )
         return self.groups[wid]
 
     def add_message(self, envelope: Envelope) -> None:
@@ -70,9 +88,29 @@ class Directory:
         """How an account names a chat."""
         return key if key in self.groups else self.others(key, viewer.number)[0].shown_wid
 
+    def seen(self, account: Account, viewer: Account) -> str:
+        """The wid by which an account is shown to a viewer."""
+        return account.wid if account.number == viewer.number else account.shown_wid
+
     def find(self, key: ChatKey, message_id: str) -> Envelope | None:
         """A message by chat and id."""
         return self._by_chat.get(key, {}).get(message_id)
+
+    def open_chat(self, viewer: Account, wid: str) -> ChatKey:
+        """A chat this account is in. Raises `RefusedError`."""
+        key = self.chat_key(viewer, wid)
+        if key is None:
+            raise RefusedError("unknown_chat")
+        if viewer.number not in self.members(key):
+            raise RefusedError("not_a_member")
+        return key
+
+    def message(self, viewer: Account, chat: str, message_id: str) -> Envelope:
+        """A message of a chat this account is in. Raises `RefusedError`."""
+        envelope = self.find(self.open_chat(viewer, chat), message_id)
+        if envelope is None:
+            raise RefusedError("unknown_chat")
+        return envelope
 
     def history(self, key: ChatKey) -> list[Envelope]:
         """A chat's messages, oldest first."""
@@ -94,9 +132,9 @@ class Directory:
                 wid=key, name=group.name, participants=people, unread=unread, ts=ts
             )
         other = self.others(key, viewer.number)[0]
-        wid = other.shown_wid
-        phone = other.wid if wid != other.wid else ""
-        return wire.ChatInfo(wid=wid, name=other.name, phone=phone, unread=unread, ts=ts)
+        return wire.ChatInfo(
+            wid=other.shown_wid, name=other.name, phone=self._phone(other), unread=unread, ts=ts
+        )
 
     def chats(self, viewer: Account) -> list[wire.ChatInfo]:
         """An account's chats, newest first."""
@@ -108,10 +146,58 @@ class Directory:
     def contacts(self, viewer: Account) -> list[wire.ContactInfo]:
         """Everyone else: in the sandbox all know all."""
         return [
-            wire.ContactInfo(wid=a.shown_wid, name=a.name, lid=a.lid_wid)
+            wire.ContactInfo(
+                wid=a.shown_wid,
+                name=a.name,
+                lid=a.lid_wid,
+                pushname=a.name,
+                phone=self._phone(a),
+                business=a.business,
+            )
             for a in self.accounts.values()
             if a.number != viewer.number
         ]
+
+    def group_info(self, viewer: Account, wid: str) -> wire.GroupInfo | None:
+        """A group as a member sees it; None for everyone else."""
+        group = self.groups.get(wid)
+        if group is None or viewer.number not in group.members:
+            return None
+        people = [self.accounts[m] for m in group.members]
+        return wire.GroupInfo(
+            wid=wid,
+            name=group.name,
+            participants=tuple(
+                wire.Participant(
+                    wid=self.seen(a, viewer), admin=a.number in group.admins, phone=self._phone(a)
+                )
+                for a in people
+            ),
+            owner=self.seen(self.accounts[group.owner], viewer),
+            created_ts=group.created_ts,
+            description=group.description,
+            announce_only=group.announce_only,
+            picture=group.picture,
+        )
+
+    def profile(self, viewer: Account, wid: str) -> wire.ProfileInfo | None:
+        """The profile behind a wid; an empty one is the viewer's own."""
+        group = self.groups.get(wid)
+        if group is not None:
+            return wire.ProfileInfo(wid=wid, name=group.name, picture=group.picture)
+        account = self.account_of(wid) if wid else viewer
+        if account is None:
+            return None
+        return wire.ProfileInfo(
+            wid=self.seen(account, viewer),
+            name=account.name,
+            lid=account.lid_wid,
+            about=account.about,
+            picture=account.picture,
+        )
+
+    def _phone(self, account: Account) -> str:
+        return account.wid if account.shown_wid != account.wid else ""
 
     def view(self, envelope: Envelope, viewer: Account) -> wire.Message:
         """A message as an account sees it."""
@@ -121,21 +207,23 @@ class Directory:
         return wire.Message(
             id=envelope.id,
             chat=self.chat_wid(envelope.chat, viewer),
-            sender=sender.wid if mine else sender.shown_wid,
+            sender=self.seen(sender, viewer),
             from_me=mine,
             type=envelope.type,
             ts=envelope.ts,
-            body="" if envelope.deleted else envelope.body,
-            media=None if envelope.deleted else envelope.media,
             quoted_id=quoted.id if quoted else "",
             quoted_sender=self._sender_wid(quoted, viewer) if quoted else "",
-            mentions=envelope.mentions,
             ack=envelope.ack if mine else envelope.acks.get(viewer.number, wire.ACK_SENT),
             sender_name=sender.name,
             edited=envelope.edited,
             deleted=envelope.deleted,
+            **({} if envelope.deleted else content_of(envelope)),
         )
 
     def _sender_wid(self, envelope: Envelope, viewer: Account) -> str:
-        sender = self.accounts[envelope.sender]
-        return sender.wid if sender.number == viewer.number else sender.shown_wid
+        return self.seen(self.accounts[envelope.sender], viewer)
+
+
+def content_of(message: wire.Send | Envelope) -> dict[str, Any]:
+    """What is in a message, by field."""
+    return {name: getattr(message, name) for name in CONTENT_FIELDS}

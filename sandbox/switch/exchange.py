@@ -1,26 +1,23 @@
-"""What happens to messages: accept, deliver, receipts, reactions, edits, deletes.
+"""What happens to messages: accept, deliver, receipts.
 
-Owns every change to an envelope, and which devices hear of it. Never touches a socket: frames go
-through the device registry. Never reads a clock of its own.
+Owns an envelope's beginning and its acks, and which devices hear of it. What is changed about a
+message later is in `changes`. Never touches a socket: frames go through the device registry. Never
+reads a clock of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from sandbox.switch.devices import DeviceRegistry, FrameOf
-from sandbox.switch.directory import Directory
-from sandbox.switch.log import SwitchLog, digest
-from sandbox.switch.model import Account, ChatKey, Device, Envelope, Group
+from sandbox.switch.directory import Directory, content_of
+from sandbox.switch.log import SwitchLog, digest_of
+from sandbox.switch.model import Account, Device, Envelope, RefusedError
 from schemas import switch_wire as wire
 
-
-class RefusedError(Exception):
-    """A request nobody can fulfil; `reason` goes to the asker."""
-
-    def __init__(self, reason: wire.SendFailure) -> None:
-        super().__init__(reason)
-        self.reason = reason
+_NEEDS: Final = {"location": "location", "vcard": "contacts", "poll_creation": "poll"}
+"""What a message of a type can't be without."""
 
 
 class Exchange:
@@ -43,11 +40,16 @@ class Exchange:
 
         The message goes nowhere before `route`.
         """
-        key = self._chat(sender, send.chat)
+        key = self._directory.open_chat(sender, send.chat)
         known = device.sent.get(send.id) if device else None
         if known is not None:
             self._note("message.resent", self._directory.messages[known - 1], send)
             return None
+        group = self._directory.groups.get(key)
+        if group is not None and group.announce_only and sender.number not in group.admins:
+            raise RefusedError("admins_only")
+        if getattr(send, _NEEDS.get(send.type, "type")) in (None, ()):
+            raise RefusedError("bad_frame")
         others = self._directory.others(key, sender.number)
         envelope = Envelope(
             n=len(self._directory.messages) + 1,
@@ -57,11 +59,9 @@ class Exchange:
             device_id=device.device_id if device else "",
             type=send.type,
             ts=self._now_ms() // 1000,
-            body=send.body,
-            media=send.media,
             quoted_id=send.quoted_id,
-            mentions=send.mentions,
             acks={other.number: wire.ACK_SENT for other in others},
+            **content_of(send),
         )
         self._directory.add_message(envelope)
         if device is not None:
@@ -117,7 +117,7 @@ class Exchange:
         self, reader: Account, chat: str, ids: tuple[str, ...], ack: int, origin: Device | None
     ) -> None:
         """An account saw a chat, or the named messages of it. Raises `RefusedError`."""
-        key = self._chat(reader, chat)
+        key = self._directory.open_chat(reader, chat)
         for envelope in self._directory.history(key):
             if envelope.sender != reader.number and (not ids or envelope.id in ids):
                 self.raise_ack(envelope, reader, ack)
@@ -132,7 +132,7 @@ class Exchange:
         for frame in self._devices.stored(device, seq):
             if not isinstance(frame, wire.MessageIn) or frame.message.from_me:
                 continue
-            envelope = self._find(account, frame.message.chat, frame.message.id)
+            envelope = self._directory.message(account, frame.message.chat, frame.message.id)
             self._log.write(
                 "message.stored",
                 account=account.number,
@@ -142,112 +142,10 @@ class Exchange:
             )
             self.raise_ack(envelope, account, wire.ACK_DELIVERED)
 
-    def react(
-        self, by: Account, chat: str, message_id: str, emoji: str, origin: Device | None
-    ) -> None:
-        """Set or remove a reaction. Raises `RefusedError`."""
-        envelope = self._find(by, chat, message_id)
-        if emoji:
-            envelope.reactions[by.number] = emoji
-        else:
-            envelope.reactions.pop(by.number, None)
-        author = self._directory.accounts[envelope.sender]
-
-        def frame_for(viewer: Account) -> FrameOf:
-            return lambda seq: wire.Reaction(
-                seq=seq,
-                chat=self._directory.chat_wid(envelope.chat, viewer),
-                id=envelope.id,
-                author=self._seen(author, viewer),
-                author_is_me=author.number == viewer.number,
-                sender=self._seen(by, viewer),
-                emoji=emoji,
-                ts=self._now_ms() // 1000,
-            )
-
-        self._tell(envelope.chat, frame_for, origin)
-
-    def edit(
-        self, by: Account, chat: str, message_id: str, body: str, origin: Device | None
-    ) -> None:
-        """Change an own message's text. Raises `RefusedError`."""
-        envelope = self._own(by, chat, message_id)
-        envelope.body, envelope.edited = body, True
-
-        def frame_for(viewer: Account) -> FrameOf:
-            return lambda seq: wire.Edited(
-                seq=seq,
-                chat=self._directory.chat_wid(envelope.chat, viewer),
-                id=envelope.id,
-                sender=self._seen(by, viewer),
-                from_me=by.number == viewer.number,
-                body=body,
-                ts=self._now_ms() // 1000,
-            )
-
-        self._tell(envelope.chat, frame_for, origin)
-
-    def delete(self, by: Account, chat: str, message_id: str, origin: Device | None) -> None:
-        """Delete an own message for everyone. Raises `RefusedError`."""
-        envelope = self._own(by, chat, message_id)
-        envelope.deleted = True
-
-        def frame_for(viewer: Account) -> FrameOf:
-            return lambda seq: wire.Deleted(
-                seq=seq,
-                chat=self._directory.chat_wid(envelope.chat, viewer),
-                id=envelope.id,
-                sender=self._seen(by, viewer),
-                from_me=by.number == viewer.number,
-                ts=self._now_ms() // 1000,
-            )
-
-        self._tell(envelope.chat, frame_for, origin)
-
-    def announce_group(self, group: Group) -> None:
-        """Tell the members' devices of a group."""
-
-        def frame_for(viewer: Account) -> FrameOf:
-            info = self._directory.chat_info(group.wid, viewer)
-            return lambda seq: wire.ChatAdded(seq=seq, chat=info)
-
-        self._tell(group.wid, frame_for, None)
-
-    def _tell(
-        self, key: ChatKey, frame_for: Callable[[Account], FrameOf], origin: Device | None
-    ) -> None:
-        for number in self._directory.members(key):
-            for device in self._devices.of(number):
-                if device is not origin:
-                    self._devices.deliver(device, frame_for(self._directory.accounts[number]))
-
     def _message_frame(self, envelope: Envelope, viewer: Account, device: Device) -> FrameOf:
         message = self._directory.view(envelope, viewer)
         offline = device.active is None
         return lambda seq: wire.MessageIn(seq=seq, message=message, offline=offline)
-
-    def _seen(self, account: Account, viewer: Account) -> str:
-        return account.wid if account.number == viewer.number else account.shown_wid
-
-    def _chat(self, viewer: Account, wid: str) -> ChatKey:
-        key = self._directory.chat_key(viewer, wid)
-        if key is None:
-            raise RefusedError("unknown_chat")
-        if viewer.number not in self._directory.members(key):
-            raise RefusedError("not_a_member")
-        return key
-
-    def _find(self, viewer: Account, chat: str, message_id: str) -> Envelope:
-        envelope = self._directory.find(self._chat(viewer, chat), message_id)
-        if envelope is None:
-            raise RefusedError("unknown_chat")
-        return envelope
-
-    def _own(self, viewer: Account, chat: str, message_id: str) -> Envelope:
-        envelope = self._find(viewer, chat, message_id)
-        if envelope.sender != viewer.number:
-            raise RefusedError("rejected")
-        return envelope
 
     def _note(self, kind: str, envelope: Envelope, send: wire.Send) -> None:
         self._log.write(
@@ -258,5 +156,5 @@ class Exchange:
             id=envelope.id,
             chat=send.chat,
             type=envelope.type,
-            body_digest=digest(send.body),
+            body_digest=digest_of(send),
         )

@@ -13,12 +13,18 @@ from typing import IO, Literal
 
 import msgspec
 
+from schemas import switch_wire as wire
+
 Kind = Literal[
     "message.accepted",
     "message.resent",
     "message.rejected",
     "message.stored",
     "message.read",
+    "presence.shown",
+    "group.changed",
+    "call.changed",
+    "profile.changed",
     "device.linked",
     "device.unlinked",
     "device.refused",
@@ -35,8 +41,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One fact.
 
     `n`: 1, 2, 3…; `at_ms`: Unix ms; `message`: the number of the accepted message, shared by its
-    later entries; `id`: the message's hex; `chat`: the wid as the sender named it; `instances`:
-    the browser runs concerned, older first.
+    later entries; `id`: the message's hex; `target`: the id of the message that a reaction, edit,
+    delete or vote (its `type`) changed, with `message` that one's number; `chat`: the wid as the
+    sender named it; `instances`: the browser runs concerned, older first.
     """
 
     n: int
@@ -47,6 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: int = 0
     id: str = ""
     chat: str = ""
+    target: str = ""
     type: str = ""
     body_digest: str = ""
     reason: str = ""
@@ -85,3 +93,9 @@ class SwitchLog:
 def digest(body: str) -> str:
     """A short digest of a message's text."""
     return hashlib.sha256(body.encode()).hexdigest()[:16]
+
+
+def digest_of(send: wire.Send) -> str:
+    """A short digest of what is in a message: of its text, or what it has instead of one."""
+    other = send.location or send.contacts or send.poll
+    return digest(msgspec.json.encode(other).decode() if other else send.body)

@@ -1,4 +1,4 @@
-"""The switch's own records: accounts, groups, envelopes, devices.
+"""The switch's own records: accounts, groups, envelopes, devices; and its refusal.
 
 Owns their fields and the wid grammar. Mutable on purpose: the switch is one in-memory state.
 Never does I/O and never reads a clock.
@@ -7,7 +7,7 @@ Never does I/O and never reads a clock.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -17,8 +17,17 @@ ChatKey = str
 """A group's wid, or the two numbers of a direct chat, sorted and joined by `|`."""
 
 
+class RefusedError(Exception):
+    """A request nobody can fulfil; `reason` goes to the asker."""
+
+    def __init__(self, reason: wire.SendFailure) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Account(msgspec.Struct, kw_only=True):
-    """A phone. `number` and `lid` are digits; `lid_only`: others reach it by its lid alone."""
+    """A phone. `number` and `lid` are digits; `lid_only`: others reach it by its lid alone;
+    `picture`: a media id."""
 
     number: str
     name: str
@@ -26,6 +35,9 @@ class Account(msgspec.Struct, kw_only=True):
     lid_only: bool = False
     on: bool = True
     auto_read: bool = False
+    business: bool = False
+    about: str = ""
+    picture: str = ""
 
     @property
     def wid(self) -> str:
@@ -42,11 +54,30 @@ class Account(msgspec.Struct, kw_only=True):
 
 
 class Group(msgspec.Struct, kw_only=True):
-    """A group; `members` are account numbers."""
+    """A group; `members`, `admins` and `owner` are account numbers."""
 
     wid: str
     name: str
     members: list[str]
+    admins: list[str]
+    owner: str
+    created_ts: int
+    description: str = ""
+    announce_only: bool = False
+    picture: str = ""
+
+
+CONTENT_FIELDS: Final = (
+    "body",
+    "media",
+    "location",
+    "contacts",
+    "poll",
+    "preview",
+    "mentions",
+    "forwarded",
+)
+"""What is in a message: the same fields in a `send`, an envelope and a device's view of it."""
 
 
 class Envelope(msgspec.Struct, kw_only=True):
@@ -63,10 +94,16 @@ class Envelope(msgspec.Struct, kw_only=True):
     media: wire.MediaRef | None = None
     quoted_id: str = ""
     mentions: tuple[str, ...] = ()
+    location: wire.Location | None = None
+    contacts: tuple[wire.Card, ...] = ()
+    poll: wire.Poll | None = None
+    preview: wire.LinkPreview | None = None
+    forwarded: bool = False
     edited: bool = False
     deleted: bool = False
     acks: dict[str, int] = {}
     reactions: dict[str, str] = {}
+    votes: dict[str, tuple[str, ...]] = {}
 
     @property
     def ack(self) -> int:
@@ -86,7 +123,9 @@ class Line(Protocol):
 
 
 class Device(msgspec.Struct, kw_only=True):
-    """A linked device. `queue` holds what it has not stored yet."""
+    """A linked device. `queue` holds what it has not stored yet; `sent` the ids of its messages,
+    `acts` those of its reactions, edits and deletes; `watching` the chats whose presence its
+    instance `watching_as` asked for."""
 
     device_id: str
     account: str
@@ -99,6 +138,9 @@ class Device(msgspec.Struct, kw_only=True):
     stored_seq: int = 0
     queue: deque[wire.QueuedFrame] = msgspec.field(default_factory=deque)
     sent: dict[str, int] = {}
+    acts: set[str] = set()
+    watching: set[ChatKey] = set()
+    watching_as: str = ""
     active: Line | None = None
     lines: list[Line] = []
 

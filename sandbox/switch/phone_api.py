@@ -15,10 +15,9 @@ import msgspec
 from aiohttp import web
 
 from sandbox.switch import phone_bodies as bodies
-from sandbox.switch.exchange import RefusedError
 from sandbox.switch.faults import EVERYONE
 from sandbox.switch.linking import LinkError
-from sandbox.switch.model import Account, Device
+from sandbox.switch.model import CONTENT_FIELDS, Account, Device, RefusedError
 from sandbox.switch.qr_picture import NoReaderError, read_qr
 from sandbox.switch.switch import Switch, unix_ms
 from schemas import switch_wire as wire
@@ -63,6 +62,12 @@ def phone_app(switch: Switch, chromium_args: Callable[[], list[str]]) -> web.App
             web.post(one + "/messages", api.send),
             web.post(one + "/read", api.read),
             web.post(one + "/{act:react|edit|delete}", api.change_message),
+            web.post(one + "/vote", api.vote),
+            web.post(one + "/presence", api.show_presence),
+            web.post(one + "/calls", api.call),
+            web.delete(one + "/calls/{call_id}", api.give_up_call),
+            web.get(one + "/profile", api.profile),
+            web.post(one + "/groups/{wid}", api.change_group),
             web.post("/api/groups", api.add_group),
             web.put("/api/media", api.put_media),
             web.get("/api/media/{media_id}", api.get_media),
@@ -141,7 +146,8 @@ class _PhoneApi:
     async def change_account(self, request: web.Request) -> web.Response:
         account = self._account(request)
         change = await _body(request, bodies.AccountChange)
-        account.name = account.name if change.name is None else change.name
+        if {change.name, change.about, change.picture} != {None}:
+            self._switch.set_profile(account, change.name, change.about, change.picture)
         account.auto_read = account.auto_read if change.auto_read is None else change.auto_read
         if change.on is not None:
             account.on = change.on
@@ -186,7 +192,10 @@ class _PhoneApi:
         return _json(
             [
                 bodies.PhoneMessage(
-                    n=e.n, message=directory.view(e, account), reactions=e.reactions
+                    n=e.n,
+                    message=directory.view(e, account),
+                    reactions=e.reactions,
+                    votes=e.votes,
                 )
                 for e in directory.history(key)
             ]
@@ -201,10 +210,8 @@ class _PhoneApi:
             id=out.id or "3A" + secrets.token_hex(9).upper(),
             chat=out.to,
             type=out.type,
-            body=out.body,
-            media=out.media,
             quoted_id=out.quoted_id,
-            mentions=out.mentions,
+            **{name: getattr(out, name) for name in CONTENT_FIELDS},
         )
         envelope = self._switch.exchange.accept(self._account(request), frame, None)
         if envelope is not None:
@@ -219,20 +226,51 @@ class _PhoneApi:
 
     async def change_message(self, request: web.Request) -> web.Response:
         change = await _body(request, bodies.Change)
-        account, exchange = self._account(request), self._switch.exchange
+        account, changes = self._account(request), self._switch.changes
         match request.match_info["act"]:
             case "react":
-                exchange.react(account, change.chat, change.id, change.text, None)
+                changes.react(account, change.chat, change.id, change.text)
             case "edit":
-                exchange.edit(account, change.chat, change.id, change.text, None)
+                changes.edit(account, change.chat, change.id, change.text)
             case _:
-                exchange.delete(account, change.chat, change.id, None)
+                changes.delete(account, change.chat, change.id)
+        return _json({})
+
+    async def vote(self, request: web.Request) -> web.Response:
+        vote = await _body(request, bodies.Vote)
+        self._switch.changes.vote(self._account(request), vote.chat, vote.id, vote.options)
+        return _json({})
+
+    async def show_presence(self, request: web.Request) -> web.Response:
+        shown = await _body(request, bodies.Shown)
+        self._switch.presence.show(self._account(request), shown.chat, shown.state)
+        return _json({})
+
+    async def call(self, request: web.Request) -> web.Response:
+        calling = await _body(request, bodies.Calling)
+        call_id = self._switch.calls.ring(self._account(request), calling.to, video=calling.video)
+        return _json(bodies.Created(id=call_id), 201)
+
+    async def give_up_call(self, request: web.Request) -> web.Response:
+        self._switch.calls.give_up(self._account(request), request.match_info["call_id"])
+        return _json({})
+
+    async def profile(self, request: web.Request) -> web.Response:
+        wid = request.query.get("wid", "")
+        found = self._switch.directory.profile(self._account(request), wid)
+        if found is None:
+            raise web.HTTPNotFound
+        return _json(found)
+
+    async def change_group(self, request: web.Request) -> web.Response:
+        act = await _body(request, bodies.GroupAct)
+        wid = request.match_info["wid"]
+        self._switch.groups.change(self._account(request), wid, act.change, act.members, act.value)
         return _json({})
 
     async def add_group(self, request: web.Request) -> web.Response:
         new = await _body(request, bodies.NewGroup)
-        group = self._switch.directory.add_group(new.name, list(new.members))
-        self._switch.exchange.announce_group(group)
+        group = self._switch.groups.create(new.name, list(new.members))
         return _json(bodies.Created(id=group.wid), 201)
 
     async def put_media(self, request: web.Request) -> web.Response:

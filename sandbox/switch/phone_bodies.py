@@ -19,12 +19,17 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lid_only: bool = False
     on: bool = True
     auto_read: bool = False
+    business: bool = False
+    about: str = ""
 
 
 class AccountChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`PATCH /api/accounts/<number>`: what is null stays."""
+    """`PATCH /api/accounts/<number>`: what is null stays; an empty `picture` (a media id) removes
+    it."""
 
     name: str | None = None
+    about: str | None = None
+    picture: str | None = None
     on: bool | None = None
     auto_read: bool | None = None
 
@@ -50,6 +55,11 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     media: wire.MediaRef | None = None
     quoted_id: str = ""
     mentions: tuple[str, ...] = ()
+    location: wire.Location | None = None
+    contacts: tuple[wire.Card, ...] = ()
+    poll: wire.Poll | None = None
+    preview: wire.LinkPreview | None = None
+    forwarded: bool = False
     id: str = ""
 
 
@@ -69,8 +79,38 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
+class Vote(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST …/vote`: all options chosen."""
+
+    chat: str
+    id: str
+    options: tuple[str, ...]
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST …/presence`."""
+
+    chat: str
+    state: wire.PresenceState
+
+
+class Calling(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST …/calls`; `DELETE …/calls/<id>` gives up."""
+
+    to: str
+    video: bool = False
+
+
+class GroupAct(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST …/groups/<wid>`: `members` are account numbers, `value` as in `Groups.change`."""
+
+    change: wire.GroupChangeKind
+    members: tuple[str, ...] = ()
+    value: str = ""
+
+
 class NewGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /api/groups`: `members` are account numbers."""
+    """`POST /api/groups`: `members` are account numbers, the owner's first."""
 
     name: str
     members: tuple[str, ...]
@@ -90,11 +130,13 @@ class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PhoneMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message on the phone: `n` is its number in the log; reactions are emoji by number."""
+    """A message on the phone: `n` is its number in the log; reactions are emoji by number, votes
+    options by number."""
 
     n: int
     message: wire.Message
     reactions: dict[str, str]
+    votes: dict[str, tuple[str, ...]] = {}
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Protocol
 
-from sandbox.switch.exchange import RefusedError
-from sandbox.switch.model import Account, Device, Envelope, Line
+from sandbox.switch.model import Account, Device, Envelope, Line, RefusedError
 from sandbox.switch.switch import Switch
 from schemas import switch_wire as wire
 
@@ -41,21 +40,16 @@ class Requests:
                 self._send(frame, account, device)
             case wire.Stored(seq=seq):
                 self._switch.exchange.stored(device, seq)
-            case wire.Receipt(chat=chat, ids=ids, ack=ack):
-                try:
-                    self._switch.exchange.read(account, chat, ids, ack, device)
-                except RefusedError:
-                    return
             case wire.React() | wire.Edit() | wire.Delete():
                 self._change(frame, account, device)
-            case wire.QueryExists(req=req, wid=wid):
-                self._line.post(self._exists(req, wid))
-            case wire.QueryChat(req=req, wid=wid):
-                key = self._switch.directory.chat_key(account, wid)
-                info = self._switch.directory.chat_info(key, account) if key else None
-                self._line.post(wire.ChatFound(req=req, chat=info))
+            case (
+                wire.Receipt() | wire.ShowPresence() | wire.SubscribePresence() | wire.SetProfile()
+            ):
+                self._act(frame, account, device)
             case _:
-                return
+                answer = self._found(frame, account)
+                if answer is not None:
+                    self._line.post(answer)
 
     def _send(self, frame: wire.Send, account: Account, device: Device) -> None:
         faults = self._switch.faults
@@ -104,25 +98,81 @@ class Requests:
     def _change(
         self, frame: wire.React | wire.Edit | wire.Delete, account: Account, device: Device
     ) -> None:
-        exchange = self._switch.exchange
+        faults = self._switch.faults
+        if faults.use_up(account.number, "reject_sends"):
+            self._line.post(wire.Done(req=frame.req, ok=False, reason="rejected"))
+            return
         try:
-            match frame:
-                case wire.React():
-                    exchange.react(account, frame.chat, frame.id, frame.emoji, device)
-                case wire.Edit():
-                    exchange.edit(account, frame.chat, frame.id, frame.body, device)
-                case wire.Delete():
-                    exchange.delete(account, frame.chat, frame.id, device)
+            found = self._switch.changes.ask(account, frame, device)
         except RefusedError as refusal:
             self._line.post(wire.Done(req=frame.req, ok=False, reason=refusal.reason))
-        else:
-            self._line.post(wire.Done(req=frame.req, ok=True))
+            return
+        if faults.use_up(account.number, "lose_answers"):
+            self._line.hang_up()
+            return
+        self._line.post(wire.Done(req=frame.req, ok=True, found=found))
+
+    def _act(
+        self,
+        frame: wire.Receipt | wire.ShowPresence | wire.SubscribePresence | wire.SetProfile,
+        account: Account,
+        device: Device,
+    ) -> None:
+        switch, reason = self._switch, ""
+        try:
+            match frame:
+                case wire.Receipt(chat=chat, ids=ids, ack=ack):
+                    switch.exchange.read(account, chat, ids, ack, device)
+                case wire.ShowPresence(chat=chat, state=state):
+                    switch.presence.show(account, chat, state)
+                case wire.SubscribePresence(chat=chat):
+                    switch.presence.subscribe(account, device, self._line.instance, chat)
+                case wire.SetProfile(name=name, about=about):
+                    switch.set_profile(account, name, about, self._picture(frame))
+        except RefusedError as refusal:
+            reason = refusal.reason
+        if frame.req:
+            self._line.post(wire.Done(req=frame.req, ok=not reason, reason=reason))
+
+    def _picture(self, frame: wire.SetProfile) -> str | None:
+        if frame.picture is None:
+            return "" if frame.remove_picture else None
+        if self._switch.media.get(frame.picture.media_id) is None:
+            raise RefusedError("media_missing")
+        return frame.picture.media_id
+
+    def _found(self, frame: wire.ClientFrame, account: Account) -> wire.SwitchFrame | None:
+        directory = self._switch.directory
+        match frame:
+            case wire.QueryExists(req=req, wid=wid):
+                return self._exists(req, wid)
+            case wire.QueryChat(req=req, wid=wid):
+                key = directory.chat_key(account, wid)
+                info = directory.chat_info(key, account) if key else None
+                return wire.ChatFound(req=req, chat=info)
+            case wire.QueryChats(req=req):
+                return wire.ChatsListed(req=req, chats=tuple(directory.chats(account)))
+            case wire.QueryContacts(req=req):
+                contacts = sorted(directory.contacts(account), key=lambda c: c.wid)
+                return wire.ContactsListed(req=req, contacts=tuple(contacts))
+            case wire.QueryGroup(req=req, wid=wid):
+                return wire.GroupFound(req=req, group=directory.group_info(account, wid))
+            case wire.QueryProfile(req=req, wid=wid):
+                return wire.ProfileFound(req=req, profile=directory.profile(account, wid))
+            case _:
+                return None
 
     def _exists(self, req: int, wid: str) -> wire.Exists:
         account = self._switch.directory.account_of(wid)
         if account is None:
             return wire.Exists(req=req, wid=None)
-        return wire.Exists(req=req, wid=account.wid, lid=account.lid_wid, name=account.name)
+        return wire.Exists(
+            req=req,
+            wid=account.wid,
+            lid=account.lid_wid,
+            name=account.name,
+            business=account.business,
+        )
 
     def _fail(self, frame: wire.Send, device: Device, reason: wire.SendFailure) -> None:
         self._note_rejected(frame, device, reason)

@@ -8,13 +8,19 @@ from __future__ import annotations
 import time
 
 from sandbox.settings import SandboxSettings
+from sandbox.switch.calls import Calls
+from sandbox.switch.changes import Changes
 from sandbox.switch.devices import DeviceRegistry
 from sandbox.switch.directory import Directory
 from sandbox.switch.exchange import Exchange
 from sandbox.switch.faults import EVERYONE, FaultBoard, Faults
+from sandbox.switch.groups import Groups
 from sandbox.switch.linking import LinkOffice
 from sandbox.switch.log import SwitchLog
 from sandbox.switch.media import MediaShelf
+from sandbox.switch.model import Account
+from sandbox.switch.notices import Notices
+from sandbox.switch.presence import PresenceBoard
 from schemas import switch_wire as wire
 
 
@@ -37,6 +43,11 @@ class Switch:
             queue_frames_max=settings.queue_frames_max,
         )
         self.exchange = Exchange(self.directory, self.devices, self.log, unix_ms)
+        notices = Notices(self.directory, self.devices)
+        self.changes = Changes(self.directory, notices, self.log, unix_ms)
+        self.groups = Groups(self.directory, notices, self.log, unix_ms)
+        self.presence = PresenceBoard(self.directory, self.devices, self.log)
+        self.calls = Calls(self.directory, self.devices, self.log, unix_ms)
         self.office = LinkOffice(self.devices, self.faults)
         self.media = MediaShelf()
 
@@ -44,6 +55,15 @@ class Switch:
     def app_version(self) -> str:
         """The version the page carries now."""
         return self.faults.of().app_version or self.settings.app_version
+
+    def set_profile(
+        self, account: Account, name: str | None, about: str | None, picture: str | None
+    ) -> None:
+        """Change an account's profile; what is None stays, an empty picture is removed."""
+        account.name = account.name if name is None else name
+        account.about = account.about if about is None else about
+        account.picture = account.picture if picture is None else picture
+        self.log.write("profile.changed", account=account.number)
 
     def set_faults(self, account: str, values: dict[str, object]) -> Faults:
         """Switch faults for an account or everyone, and apply those that act at once.

@@ -26,6 +26,7 @@ _TYPES: Final = {kind: type_ for type_, kind in _KINDS.items()}
 _FAILURES: Final[dict[wire.SendFailure, ErrorCode]] = {
     "unknown_chat": ErrorCode.CHAT_NOT_FOUND,
     "not_a_member": ErrorCode.MESSAGE_REFUSED,
+    "admins_only": ErrorCode.MESSAGE_REFUSED,
     "bad_frame": ErrorCode.MESSAGE_REFUSED,
     "media_missing": ErrorCode.MEDIA_NOT_FOUND,
     "rejected": ErrorCode.MESSAGE_REFUSED,
