@@ -184,7 +184,7 @@ class FleetSessions:
                 raise BlazzError(ErrorCode.SESSION_LOGGED_OUT)
             case SessionState.FAILED:
                 raise BlazzError(ErrorCode.SESSION_FAILED, view.reason or "")
-            case SessionState.PENDING | SessionState.STARTING:
+            case SessionState.PENDING | SessionState.STARTING | SessionState.MOVING:
                 raise BlazzError(not_yet, "the session is starting")
         return assignment
 

@@ -48,6 +48,8 @@ class Admission(Command, frozen=True):
     - `data_key`: opens and seals the session's snapshots; 32 bytes, a secret, held in memory only.
       Empty where the fleet keeps no snapshots.
     - `generations`: what can be restored, newest first.
+    - `unlinked_epoch`: a profile that last ran under that or an earlier epoch is of a device that
+      was unlinked: the session begins anew.
     """
 
     tenant_id: TenantId
@@ -56,6 +58,7 @@ class Admission(Command, frozen=True):
     assignment_revision: int = 0
     data_key: bytes = b""
     generations: tuple[SnapshotGeneration, ...] = ()
+    unlinked_epoch: int = 0
 
     def __repr__(self) -> str:
         """Hide the key: commands may end up in logs."""

@@ -119,6 +119,8 @@ class Assignment(msgspec.Struct, frozen=True, omit_defaults=True):
     - `ended`, `ended_reason`: it had ended under a former epoch (logged out, failed, replaced) and
       was only given another place; people must bring it back.
     - `failures`: where it failed lately; enough of them end its wandering.
+    - `unlinked_epoch`: the last epoch under which the account was unlinked. What was kept of the
+      session under that or an earlier one is of a device that is no more: nothing begins from it.
     """
 
     session_id: SessionId
@@ -133,6 +135,7 @@ class Assignment(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: SessionState | None = None
     ended_reason: str | None = None
     failures: tuple[PlacementFailure, ...] = ()
+    unlinked_epoch: int = 0
 
 
 class SessionObserved(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,7 +9,15 @@ from collections import Counter
 import msgspec
 
 from control_plane.core.fleet import FleetSnapshot
-from control_plane.core.needs import FAILED, NeedRules, Step, ended, failures_of, replaced
+from control_plane.core.needs import (
+    FAILED,
+    NeedRules,
+    Step,
+    ended,
+    failures_of,
+    replaced,
+    unlinked_epoch,
+)
 from control_plane.core.placement import Places, Unplaceable, Wanted
 from schemas.records import Assignment, SessionRecord
 from schemas.states import DesiredState, NodeState
@@ -29,7 +37,7 @@ def next_assignment(fleet: FleetSnapshot, step: Step, rules: NeedRules) -> Assig
     How it ended under the old epoch goes along, so that a session which people must bring back is
     not started just because its place changed. A failure that is the reason is noted instead.
     """
-    old = fleet.assignments[step.session_id]
+    old, seen = fleet.assignments[step.session_id], fleet.observed.get(step.session_id)
     new = msgspec.structs.replace(
         old,
         node_id=step.to,
@@ -37,8 +45,8 @@ def next_assignment(fleet: FleetSnapshot, step: Step, rules: NeedRules) -> Assig
         moving_to=None,
         unplaceable=None if step.to is not None else step.lacking,
         reason=step.reason,
+        unlinked_epoch=unlinked_epoch(old, seen),
     )
-    seen = fleet.observed.get(step.session_id)
     if seen is None or seen.epoch != old.epoch or not ended(seen):
         return new
     failures = failures_of(old, seen, rules)
@@ -51,9 +59,10 @@ def next_assignment(fleet: FleetSnapshot, step: Step, rules: NeedRules) -> Assig
 def raised_assignment(fleet: FleetSnapshot, session_id: str, rules: NeedRules) -> Assignment:
     """The session placed anew where it is; a wish to move it is dropped. If it was replaced, that
     is noted."""
-    old = fleet.assignments[session_id]
-    new = msgspec.structs.replace(old, epoch=old.epoch + 1, moving_to=None)
-    seen = fleet.observed.get(session_id)
+    old, seen = fleet.assignments[session_id], fleet.observed.get(session_id)
+    new = msgspec.structs.replace(
+        old, epoch=old.epoch + 1, moving_to=None, unlinked_epoch=unlinked_epoch(old, seen)
+    )
     if seen is None or seen.epoch != old.epoch or not replaced(seen):
         return new
     return msgspec.structs.replace(new, failures=failures_of(old, seen, rules))

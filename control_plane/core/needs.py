@@ -139,6 +139,23 @@ def ended(seen: SessionObserved | None) -> bool:
     return seen is not None and seen.state in _ENDED and not _careful(seen)
 
 
+def unlinked_epoch(assignment: Assignment, seen: SessionObserved | None) -> int:
+    """`Assignment.unlinked_epoch` for what replaces this assignment. `seen`: what its node wrote
+    last, by whichever run."""
+    if unlinked_now(assignment, seen):
+        return assignment.epoch
+    return assignment.unlinked_epoch
+
+
+def unlinked_now(assignment: Assignment, seen: SessionObserved | None) -> bool:
+    """Whether the account was unlinked under this very epoch."""
+    return (
+        seen is not None
+        and (seen.node_id, seen.epoch) == (assignment.node_id, assignment.epoch)
+        and seen.state is SessionState.LOGGED_OUT
+    )
+
+
 def waits_for_vault(seen: SessionObserved) -> bool:
     """Whether a session that starts only waits for its saved state: nothing is launched yet, so it
     takes nobody's turn."""
@@ -305,6 +322,9 @@ def _at_home(
     else:
         seen = fleet.current(record.session_id)
     kind = _kind_for(record.desired, assignment, seen)
+    if kind is StepKind.START and unlinked_now(assignment, fleet.observed.get(record.session_id)):
+        # By a run that is gone. A link and the next one never share an epoch.
+        kind = StepKind.RAISE_EPOCH
     if kind is None:
         return None
     tells_old_run = kind in (StepKind.STOP, StepKind.DESTROY) and held is not None

@@ -14,16 +14,21 @@ def kept(
     readable: Collection[int],
     *,
     number: int = GENERATIONS_KEPT,
+    unlinked_epoch: int = 0,
 ) -> tuple[SnapshotGeneration, ...]:
     """Those of `generations` (newest first) that stay, in the same order.
 
     The newest `number`, and besides, should they be older: the newest that can be read, and the
     newest that is proven and can be read. When none can be read, all stay: the store may be at
     fault, not the snapshots, and what is deleted does not come back.
+
+    Those of an account that was unlinked (`Assignment.unlinked_epoch`) are good for nothing once
+    there is a good one of the next link.
     """
     good = [each for each in generations if each.generation in readable]
     if not good:
         return tuple(generations)
+    good = [each for each in good if each.epoch > unlinked_epoch] or good
     proven = next((each for each in good if each.proven), good[0])
     last_good = {good[0].generation, proven.generation}
     return tuple(

@@ -82,7 +82,10 @@ class Acts:
             engine=record.engine,
             assignment_revision=revision,
             data_key=data_key,
-            generations=generations,
+            generations=tuple(
+                each for each in generations if each.epoch > assignment.unlinked_epoch
+            ),
+            unlinked_epoch=assignment.unlinked_epoch,
         )
         await self._nodes.ask(assignment, "start", command)
 

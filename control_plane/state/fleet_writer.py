@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from control_plane.core.needs import unlinked_epoch
 from control_plane.core.placement import Unplaceable, Wanted, place
 from control_plane.state.commits import TRIES_MAX, Commits
 from schemas import log_keys
@@ -21,6 +22,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.records import (
     Assignment,
     SessionNameRecord,
+    SessionObserved,
     SessionRecord,
 )
 from schemas.states import DesiredState
@@ -140,7 +142,7 @@ class FleetWriter:
                 Put(key=held.key, value=record, expect_revision=held.revision)
             ]
             if raises:
-                changes.append(_raised(assigned, ended=None, ended_reason=None, failures=()))
+                changes.append(await self._raised_anew(assigned))
             if desired is DesiredState.DELETED and old.name is not None:
                 changes += await self._release_name(old, old.name)
             try:
@@ -197,6 +199,25 @@ class FleetWriter:
             return
         raise BlazzError(ErrorCode.CONFLICT, "the node's capacity is changed all the time")
 
+    async def _raised_anew(self, assigned: Entry[Assignment]) -> Put:
+        """By somebody's word: how it ended before is forgotten, but not that it was unlinked."""
+        old = assigned.value
+        assert old is not None
+        seen = None
+        if old.node_id is not None:
+            # From the bus: memory may lag.
+            key = observed_key(old.node_id, old.session_id)
+            seen = (await self._commits.read(key, SessionObserved)).value
+        raised = msgspec.structs.replace(
+            old,
+            epoch=old.epoch + 1,
+            ended=None,
+            ended_reason=None,
+            failures=(),
+            unlinked_epoch=unlinked_epoch(old, seen),
+        )
+        return Put(key=assigned.key, value=raised, expect_revision=assigned.revision)
+
     async def _release_name(self, record: SessionRecord, name: str) -> list[Put | Delete]:
         held = await self._bucket.get(_name_key(record.tenant_id, name), SessionNameRecord)
         if held.value is None or held.value.session_id != record.session_id:
@@ -206,13 +227,3 @@ class FleetWriter:
 
 def _name_key(tenant_id: str, name: str) -> str:
     return session_name_key(tenant_id, hashlib.sha256(name.encode()).hexdigest())
-
-
-def _raised(assigned: Entry[Assignment], **changes: object) -> Put:
-    old = assigned.value
-    assert old is not None
-    return Put(
-        key=assigned.key,
-        value=msgspec.structs.replace(old, epoch=old.epoch + 1, **changes),
-        expect_revision=assigned.revision,
-    )

@@ -19,10 +19,10 @@ from control_plane.vault.pointers import Pointers
 from control_plane.vault.settings import VaultSettings
 from control_plane.vault.store import SnapshotStore, StoredObject, read_back
 from schemas.errors import BlazzError, ErrorCode
-from schemas.records import LeaseRecord, SessionRecord
+from schemas.records import Assignment, LeaseRecord, SessionRecord
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotGeneration, SnapshotHead, SnapshotPointer
-from schemas.subjects import session_key
+from schemas.subjects import assignment_key, session_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from schemas.transport.lease import Lease, LeaseSpec, hold
@@ -100,8 +100,12 @@ class Pruner:
     async def _prune(self, head: SnapshotHead) -> None:
         held = await self._pointers.read(head.tenant_id, head.session_id)
         readable = await self._readable(held.pointer)
+        assigned = await self._bucket.get(assignment_key(head.session_id), Assignment)
         kept = snapshot_retention.kept(
-            held.pointer.generations, readable, number=self._settings.generations_kept
+            held.pointer.generations,
+            readable,
+            number=self._settings.generations_kept,
+            unlinked_epoch=assigned.value.unlinked_epoch if assigned.value else 0,
         )
         dropped = {each.generation for each in held.pointer.generations if each not in kept}
         if not dropped:

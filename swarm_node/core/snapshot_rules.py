@@ -81,14 +81,21 @@ class LocalMark(msgspec.Struct, frozen=True):
 
 
 def origin(
-    mark: LocalMark | None, *, profile_there: bool, generations: Collection[SnapshotGeneration]
+    mark: LocalMark | None,
+    *,
+    profile_there: bool,
+    generations: Collection[SnapshotGeneration],
+    unlinked_epoch: int = 0,
 ) -> Origin:
     """Where the newest state of a session is.
 
     An epoch has one node, so a profile that ran here under the epoch of the newest snapshot, or
     under a later one, is at least as new as that snapshot: this node made it. A profile without a
-    mark proves nothing.
+    mark proves nothing, and one of no later epoch than `unlinked_epoch` is of a device that was
+    unlinked: there might as well be none.
     """
+    if mark is not None and mark.epoch <= unlinked_epoch:
+        profile_there = False
     newest = max((generation.epoch for generation in generations), default=None)
     if newest is None:
         return Origin.LOCAL if profile_there else Origin.NOTHING

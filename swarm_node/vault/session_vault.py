@@ -63,6 +63,7 @@ class SessionVault:
         self._folder = folder
         self._key = admission.data_key
         self._generations = admission.generations
+        self._unlinked_epoch = admission.unlinked_epoch
         self._failed: set[int] = set()
         self._restored: SnapshotGeneration | None = None
         self._refused = False
@@ -117,7 +118,10 @@ class SessionVault:
         local = await in_thread(self._folder.read)
         there = await in_thread(self._folder.profile_there)
         begins = origin(
-            local.mark if local else None, profile_there=there, generations=self._generations
+            local.mark if local else None,
+            profile_there=there,
+            generations=self._generations,
+            unlinked_epoch=self._unlinked_epoch,
         )
         if self._failed and self._restored is None:
             begins = Origin.VAULT
@@ -127,6 +131,9 @@ class SessionVault:
         elif begins is Origin.LOCAL and local is not None and not local.clean:
             # A crash: the disk may lack what the page had stored in its last minute.
             storage = local.page_storage
+        elif begins is Origin.NOTHING and there:
+            # Of a device that was unlinked, here or elsewhere.
+            await in_thread(lambda: shutil.rmtree(self._folder.profile_dir))
         number = self._last_number(local)
         last = local.last_object if local is not None and local.epoch == self._epoch else None
         await self._recorder.begin(

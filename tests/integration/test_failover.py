@@ -14,7 +14,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.stage import Stage, all_sessions, link_sessions, open_stage, wait_kept
+from bench.stage import (
+    Stage,
+    all_sessions,
+    link_sessions,
+    open_stage,
+    shown_code,
+    wait_kept,
+)
 from cli.stack import INFO_FILE, NodePlan
 from schemas.api import (
     DrainNode,
@@ -26,7 +33,12 @@ from schemas.api import (
     SessionView,
 )
 from schemas.errors import BlazzError, ErrorCode
+from schemas.resources import FLEET
+from schemas.snapshots import SnapshotHead
 from schemas.states import SessionState
+from schemas.subjects import snapshot_head_key
+from schemas.transport.connection import Bus
+from schemas.transport.kv import Bucket
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
@@ -79,6 +91,19 @@ def online_on(*nodes: str) -> Callable[[list[SessionView]], bool]:
     return lambda views: all(
         view.state is SessionState.ONLINE and view.node_id in nodes for view in views
     )
+
+
+async def wait_kept_since(stage: Stage, session_id: str, epoch: int) -> None:
+    """Until a snapshot of that epoch is committed."""
+    nats = stage.stack.nats
+    async with Bus.connect(nats.bus_settings(nats.control_plane)) as bus:
+        fleet = Bucket(bus, FLEET)
+
+        async def kept() -> bool:
+            head = (await fleet.get(snapshot_head_key(session_id), SnapshotHead)).value
+            return head is not None and head.epoch >= epoch
+
+        await eventually(kept, timeout_s=30, what=f"a snapshot of epoch {epoch}")
 
 
 async def never_held_twice(stage: Stage) -> None:
@@ -227,4 +252,29 @@ async def test_a_node_that_restarts_in_time_keeps_its_sessions(stage: Stage) -> 
     assert {view.session_id: view.epoch for view in after} == {
         view.session_id: view.epoch for view in before
     }
+    await never_held_twice(stage)
+
+
+async def test_after_a_logout_nothing_begins_from_the_unlinked_device(stage: Stage) -> None:
+    session = (await linked(stage, 1, on="node-a", but=("node-b",)))[0].session_id
+    path = f"/v1/sessions/{session}"
+    gone = await stage.api.call("POST", f"{path}/logout", SessionView)
+    await stage.api.call("POST", "/v1/nodes/node-a/drain", NodeDetail, body=DrainNode())
+    await until(stage, lambda views: views[0].node_id == "node-b", what="its place moved")
+    await stage.api.call("POST", f"{path}/start", SessionView)
+    code = await shown_code(stage.api, session)
+    # Its snapshots are there, and not one was tried.
+    assert (await stage.api.session(session)).reason is None
+    phone = await stage.book.create("15559999")
+    await phone.scan(code.value)
+    views = await until(stage, online_on("node-b"), what="it is linked anew")
+    assert views[0].phone == "15559999"
+    assert (views[0].epoch or 0) > (gone.epoch or 0)
+
+    # Back where the first device's profile still lies: the second one is what comes up.
+    await wait_kept_since(stage, session, views[0].epoch or 0)
+    await mark(stage, "node-a", "uncordon")
+    await stage.stack.node("node-b").take_down()
+    views = await until(stage, online_on("node-a"), what="it is online on the first node")
+    assert views[0].phone == "15559999"
     await never_held_twice(stage)

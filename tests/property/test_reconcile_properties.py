@@ -191,7 +191,10 @@ def _check(fleet: FleetSnapshot, step: Step) -> None:
         case StepKind.DESTROY:
             assert desired is DesiredState.DELETED
         case StepKind.RAISE_EPOCH:
-            assert seen is not None
+            if seen is None:
+                before = fleet.observed[step.session_id]
+                assert (before.state, before.epoch) == (SessionState.LOGGED_OUT, assignment.epoch)
+                return
             assert seen.state in (SessionState.MOVING, SessionState.FENCED)
             if seen.reason != "lease_lost" and seen.state is SessionState.FENCED:
                 assert fleet.wall_now >= seen.since + RULES.needs.failed_pause_s
@@ -218,9 +221,11 @@ def test_carrying_a_plan_out_oversubscribes_nobody_and_only_raises_epochs(
         assert new.node_id == step.to
         assert (new.unplaceable is None) == (new.node_id is not None), "nowhere, and visibly so"
         assert new.moving_to is None
+        assert new.unlinked_epoch in (old.unlinked_epoch, old.epoch)
         seen = fleet.current(step.session_id)
         if seen is not None and seen.state is SessionState.LOGGED_OUT:
             assert new.ended is SessionState.LOGGED_OUT, "only people bring it back"
+            assert new.unlinked_epoch == old.epoch, "what was kept until then is dead"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,22 @@ def test_retention(history: tuple[list[SnapshotGeneration], set[int]], number: i
     assert numbers == sorted(numbers, reverse=True)
     assert set(kept) <= set(generations)
     assert snapshot_retention.kept(kept, readable, number=number) == kept
+
+
+@given(histories(), st.integers(0, 40))
+def test_the_last_good_ones_of_the_present_link_stay(
+    history: tuple[list[SnapshotGeneration], set[int]], unlinked_epoch: int
+) -> None:
+    generations = [msgspec.structs.replace(each, epoch=each.generation) for each in history[0]]
+    kept = snapshot_retention.kept(generations, history[1], unlinked_epoch=unlinked_epoch)
+    good = [each for each in generations if each.generation in history[1]]
+    linked = [each for each in good if each.epoch > unlinked_epoch]
+    if linked:
+        assert linked[0] in kept
+        old = [each for each in kept if each.epoch <= unlinked_epoch]
+        assert all(each in generations[:GENERATIONS_KEPT] for each in old), "no longer protected"
+    elif good:
+        assert good[0] in kept, "nothing of the next link is safe yet"
 
 
 def test_the_default_is_the_declared_number() -> None:

@@ -96,6 +96,25 @@ def test_what_a_start_begins_from(
     assert origin(mark, profile_there=profile_there, generations=kept) is begins
 
 
+@pytest.mark.parametrize(
+    ("mark", "epochs", "begins"),
+    [
+        # it was unlinked here, or elsewhere later
+        (LocalMark(3), (), Origin.NOTHING),
+        (LocalMark(2), (), Origin.NOTHING),
+        # linked anew since, elsewhere or here
+        (LocalMark(3), (4,), Origin.VAULT),
+        (LocalMark(4), (4,), Origin.LOCAL),
+        (LocalMark(4), (), Origin.LOCAL),
+    ],
+)
+def test_nothing_begins_from_a_device_that_was_unlinked(
+    mark: LocalMark, epochs: tuple[int, ...], begins: Origin
+) -> None:
+    kept = [generation(number, epoch) for number, epoch in enumerate(reversed(epochs), 1)]
+    assert origin(mark, profile_there=True, generations=kept, unlinked_epoch=3) is begins
+
+
 def test_older_generations_are_tried_once_each_newest_first() -> None:
     kept = (generation(1, 1), generation(3, 2), generation(2, 1), generation(4, 3, empty=True))
     assert [one.generation for one in candidates(kept, ())] == [3, 2, 1]
