@@ -11,6 +11,7 @@ import msgspec
 from control_plane.core.delivery import DeliveryRules
 from control_plane.core.liveness import LivenessRules
 from control_plane.core.reconcile import PlanRules
+from control_plane.ledger.settings import LedgerSettings
 from control_plane.vault.settings import VaultSettings
 from schemas.states import EngineKind
 
@@ -77,7 +78,6 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """A first request that has not ended by then died with its process."""
     lane_depth_max: int = 10_000
     """So many messages may wait for one session; more are refused with `queue_full`."""
-    ledger_index_max: int = 100_000
-    """Messages in the index of recent chats, about 250 bytes each."""
+    ledger: LedgerSettings = LedgerSettings()
     feed_followers_max: int = 200
     """Event readers at once on this replica; each is a consumer on the server."""

@@ -11,9 +11,9 @@ from typing import Final
 import structlog
 
 from control_plane.access.id_secret import IdSecret
-from control_plane.core import ledger_fold, media_kinds
+from control_plane.core import ledger_fold, media_kinds, text_search
 from control_plane.core.message_identity import OnceKey, derived_id
-from control_plane.ledger.port import Ledger
+from control_plane.ledger.port import Ledger, LedgerQuery
 from control_plane.media.store import JetStreamMediaStore
 from control_plane.node_commands import NodeCommands
 from control_plane.outbox import OutboxLanes
@@ -148,12 +148,15 @@ class LaneMessages:
         session: SessionId,
         *,
         chat: str | None,
+        text: str | None,
         limit: int,
         cursor: str | None,
     ) -> Page[ChatMessage]:
-        """Newest first. Raises `session_not_found`."""
+        """Newest first. Raises `session_not_found`, `validation_failed`."""
         await self._sessions.record(tenant, session)
-        return await self._ledger.list(tenant, session, chat=chat, limit=limit, cursor=cursor)
+        words = text_search.words_of(text) if text is not None else ()
+        query = LedgerQuery(chat=chat, words=words, limit=limit, cursor=cursor)
+        return await self._ledger.list(tenant, session, query)
 
     async def get(self, tenant: TenantId, session: SessionId, message: MessageId) -> ChatMessage:
         """Raises `session_not_found`, `message_not_found`."""

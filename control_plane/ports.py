@@ -105,10 +105,11 @@ class Messages(Protocol):
         session: SessionId,
         *,
         chat: str | None,
+        text: str | None,
         limit: int,
         cursor: str | None,
     ) -> Page[ChatMessage]:
-        """Newest first."""
+        """Newest first; with `text` only those that hold all its words."""
         ...
 
     async def get(

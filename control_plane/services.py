@@ -25,7 +25,7 @@ from control_plane.dispatcher.shard import ShardDispatcher
 from control_plane.feed.stream_feed import StreamFeed
 from control_plane.fleet import OperatorFleet
 from control_plane.ledger.folder import fold_events
-from control_plane.ledger.jetstream import JetStreamLedger
+from control_plane.ledger.opening import open_ledger
 from control_plane.media.server import serve_media
 from control_plane.media.store import JetStreamMediaStore
 from control_plane.messages import LaneMessages
@@ -77,7 +77,6 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         default_engine=settings.default_engine,
         default_region=settings.default_region,
     )
-    ledger = JetStreamLedger(bus, index_entries_max=settings.ledger_index_max)
     media = JetStreamMediaStore(bus)
     outbox = OutboxLanes(bus, depth_max=settings.lane_depth_max)
     feed = StreamFeed(bus, followers_max=settings.feed_followers_max)
@@ -87,6 +86,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
         serve_media(bus, state, media),
         _snapshots(bus, state, settings, me) as admission,
+        open_ledger(bus, settings.ledger) as ledger,
         Background() as tasks,
     ):
         tasks.start(ledger.follow(), name="ledger follow")

@@ -176,6 +176,8 @@ class TenantRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: float
     name: str | None = None
     sessions_max: int = 1000
+    message_retention_s: float | None = None
+    """How long messages are kept; None: as long as the installation says."""
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):

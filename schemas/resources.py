@@ -14,6 +14,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 DAY_S: Final = 86_400.0
+LEDGER_AGE_MAX_S: Final = 30 * DAY_S
 
 FLEET: Final = "blazz_fleet"
 ACCESS: Final = "blazz_access"
@@ -175,9 +176,11 @@ STREAMS: Final = (
         subjects=(LEDGER_ALL,),
         description="Each message's last known form",
         max_bytes=1 * GIB,
-        max_age_s=30 * DAY_S,
+        max_age_s=LEDGER_AGE_MAX_S,
         max_msgs_per_subject=1,
         allow_atomic=True,
+        # Each message is written with its own life: see `LedgerSettings.retention_s`.
+        allow_msg_ttl=True,
     ),
     StreamSpec(
         name=DEAD_LETTERS,

@@ -59,6 +59,21 @@ ALL_NODE_VAULT_PUTS: Final = f"{ROOT}.node.*.vault.put"
 ALL_NODE_VAULT_COMMITS: Final = f"{ROOT}.node.*.vault.commit"
 ALL_NODE_VAULT_GETS: Final = f"{ROOT}.node.*.vault.get"
 
+
+def ledger_notice(tenant_id: str, session_id: str, message_id: str) -> str:
+    """A control plane tells the others that it wrote a message's final state: no payload."""
+    return f"{ROOT}.notice.ledger.{tenant_id}.{session_id}.{message_id}"
+
+
+ALL_LEDGER_NOTICES: Final = f"{ROOT}.notice.ledger.>"
+
+
+def message_of_ledger_notice(subject: str) -> tuple[str, str, str]:
+    """Read `(tenant_id, session_id, message_id)` back from a notice's subject."""
+    _, _, _, tenant_id, session_id, message_id = subject.split(".")
+    return tenant_id, session_id, message_id
+
+
 # Streams -----------------------------------------------------------------------------------
 
 EVENTS_ALL: Final = f"{ROOT}.event.>"
@@ -179,6 +194,11 @@ def lane_of_subject(subject: str) -> tuple[str, str]:
     """Read `(tenant_id, session_id)` back from an outbox lane's subject."""
     _, _, _, tenant_id, session_id = subject.split(".")
     return tenant_id, session_id
+
+
+def ledger_tenant(tenant_id: str) -> str:
+    """Every message of a tenant."""
+    return f"{ROOT}.ledger.{tenant_id}.>"
 
 
 def message_of_ledger_subject(subject: str) -> tuple[str, str, str]:

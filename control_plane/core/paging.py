@@ -34,11 +34,16 @@ def decode(cursor: str) -> Position:
         raise BlazzError(ErrorCode.VALIDATION_FAILED, "`cursor` is not one of ours") from error
 
 
+def clamp(limit: int) -> int:
+    """A limit as it is kept: at least one item, at most `LIMIT_MAX`."""
+    return max(1, min(limit, LIMIT_MAX))
+
+
 def take(
     items: Iterable[T], position_of: Callable[[T], Position], *, limit: int, cursor: str | None
 ) -> tuple[list[T], str | None]:
     """The next `limit` items, newest first, and the cursor after them (None at the end)."""
-    limit = max(1, min(limit, LIMIT_MAX))
+    limit = clamp(limit)
     after = decode(cursor) if cursor is not None else None
     ordered = sorted(items, key=position_of, reverse=True)
     left = [item for item in ordered if after is None or position_of(item) < after]

@@ -12,6 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from control_plane.core.message_identity import OnceKey
+from control_plane.core.text_search import QUERY_CHARS_MAX
 from control_plane.http.auth import Scope, access
 from control_plane.http.bodies import AnyRequest
 from control_plane.http.dependencies import Caller, Cursor, Limit, Ports, Settings
@@ -126,13 +127,23 @@ async def list_messages(
             name="chat", max_length=80, description="Only this phone number or chat id."
         ),
     ] = None,
+    q: Annotated[
+        str | None,
+        QueryParameter(
+            name="q",
+            min_length=1,
+            max_length=QUERY_CHARS_MAX,
+            description="Only messages whose text, caption, file name, place, card or poll holds "
+            "all of these words, in any case and anywhere.",
+        ),
+    ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[ChatMessage]:
     """`GET …/messages`"""
     chat_id = None if chat is None else chat_id_of(chat, region=settings.default_region)
     return await services.messages.list(
-        caller.tenant_id, session_id, chat=chat_id, limit=limit, cursor=cursor
+        caller.tenant_id, session_id, chat=chat_id, text=q, limit=limit, cursor=cursor
     )
 
 

@@ -4,29 +4,38 @@ Owns reading, compare-and-set writing, the order of lists and the notice of fina
 decides what an event means (`core.ledger_fold` does).
 
 Cost: `get` is one read. `list` is one read a message shown; the first list of a session on this
-replica reads all of its messages once, later ones use the bounded index. Every write of every
-replica comes back through `follow`, which feeds index and waiters.
+replica reads all of its messages once, later ones use the bounded index. A search reads all of the
+session's messages, one search at a time. Every write of every replica comes back through `follow`,
+which feeds index and waiters.
 """
 
 import asyncio
 import random
+import time
 from contextlib import aclosing
 from typing import Final
 
 import msgspec
 import structlog
 
-from control_plane.core import paging
+from control_plane.core import paging, text_search
 from control_plane.core.backoff import delay_s
 from control_plane.ledger.index import Entries, IndexEntry, LedgerIndex, SessionKey
-from control_plane.ledger.port import Change
+from control_plane.ledger.port import Change, LedgerQuery, RetentionOf
+from control_plane.ledger.waiters import FinalWaiters, Key
 from schemas.api import Page
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import ChatMessage
 from schemas.resources import LEDGER
-from schemas.subjects import LEDGER_ALL, ledger_message, ledger_session, message_of_ledger_subject
+from schemas.subjects import (
+    LEDGER_ALL,
+    ledger_message,
+    ledger_session,
+    ledger_tenant,
+    message_of_ledger_subject,
+)
 from schemas.transport.connection import Bus
-from schemas.transport.jetstream import EXPECT_SUBJECT_SEQ, Conflict, JetStream
+from schemas.transport.jetstream import EXPECT_SUBJECT_SEQ, TTL, Conflict, JetStream
 from schemas.transport.streams import Gap, read_last_per_subject, read_ordered
 from schemas.transport.typed import decode
 
@@ -34,20 +43,18 @@ log = structlog.get_logger()
 
 _TRIES_MAX: Final = 12
 _READS_AT_ONCE: Final = 32
-_WAIT_POLL_S: Final = 5.0
-"""A waiter looks by itself this often, should a notice be lost in an outage."""
-
-Key = tuple[str, str, str]
 
 
 class JetStreamLedger:
     """Implements `port.Ledger`; `follow` must run beside it."""
 
-    def __init__(self, bus: Bus, *, index_entries_max: int) -> None:
+    def __init__(self, bus: Bus, *, index_entries_max: int, retention_of: RetentionOf) -> None:
         self._jetstream = JetStream(bus)
         self._index = LedgerIndex(index_entries_max)
         self._loads: dict[SessionKey, asyncio.Lock] = {}
-        self._waiters: dict[Key, set[asyncio.Event]] = {}
+        self._waiters = FinalWaiters()
+        self._retention_of = retention_of
+        self._searching = asyncio.Lock()
 
     async def follow(self) -> None:
         """Feed the index and the waiters, until cancelled."""
@@ -68,16 +75,19 @@ class JetStreamLedger:
     ) -> ChatMessage | None:
         """See `port.Ledger`. Raises `conflict` when others write all the time."""
         key = (tenant_id, session_id, message_id)
+        retention_s = await self._retention_of(tenant_id)
         for attempt in range(1, _TRIES_MAX + 1):
             old, sequence = await self._read(key)
             new = change(old)
             if new is None or new == old:
                 return old
+            left_s = int(new.created_at + retention_s - time.time())
+            if left_s < 1 and old is None:
+                return new
+            headers = {EXPECT_SUBJECT_SEQ: str(sequence), TTL: f"{max(1, left_s)}s"}
             try:
                 await self._jetstream.publish(
-                    ledger_message(*key),
-                    msgspec.json.encode(new),
-                    headers={EXPECT_SUBJECT_SEQ: str(sequence)},
+                    ledger_message(*key), msgspec.json.encode(new), headers=headers
                 )
             except Conflict:
                 await asyncio.sleep(delay_s(attempt, random.random(), min_s=0.002, max_s=0.1))
@@ -95,12 +105,12 @@ class JetStreamLedger:
         self,
         tenant_id: str,
         session_id: str,
-        *,
-        chat: str | None,
-        limit: int,
-        cursor: str | None,
+        query: LedgerQuery,
     ) -> Page[ChatMessage]:
         """See `port.Ledger`."""
+        if query.words:
+            return await self._search((tenant_id, session_id), query)
+        chat, limit, cursor = query.chat, query.limit, query.cursor
         entries = await self._entries((tenant_id, session_id))
         wanted = [entry for entry in entries.values() if chat is None or entry.chat_id == chat]
         page, after = paging.take(wanted, lambda e: e.position, limit=limit, cursor=cursor)
@@ -116,38 +126,50 @@ class JetStreamLedger:
         found = [message for task in tasks if (message := task.result()) is not None]
         return Page(found, after is not None, after)
 
+    async def _search(self, key: SessionKey, query: LedgerQuery) -> Page[ChatMessage]:
+        found: list[ChatMessage] = []
+        async with self._searching:
+            reading = read_last_per_subject(self._jetstream, LEDGER, ledger_session(*key))
+            async with aclosing(reading) as messages:
+                async for stored in messages:
+                    message = decode(stored.data, ChatMessage)
+                    wanted = query.chat in (None, message.chat_id)
+                    if wanted and text_search.matches(message, query.words):
+                        found.append(message)
+        page, after = paging.take(
+            found,
+            lambda m: (m.created_at, m.message_id),
+            limit=query.limit,
+            cursor=query.cursor,
+        )
+        return Page(page, after is not None, after)
+
+    async def erase(
+        self, tenant_id: str, *, session_id: str | None = None, chat: str | None = None
+    ) -> None:
+        """See `port.Ledger`."""
+        if session_id is None:
+            await self._jetstream.purge(LEDGER, ledger_tenant(tenant_id))
+        elif chat is None:
+            await self._jetstream.purge(LEDGER, ledger_session(tenant_id, session_id))
+        else:
+            entries = await self._entries((tenant_id, session_id))
+            for entry in [entry for entry in entries.values() if entry.chat_id == chat]:
+                subject = ledger_message(tenant_id, session_id, entry.message_id)
+                await self._jetstream.purge(LEDGER, subject)
+        self._index.clear()
+
     async def wait_final(
         self, tenant_id: str, session_id: str, message_id: str, *, timeout_s: float
     ) -> ChatMessage | None:
         """See `port.Ledger`."""
         key = (tenant_id, session_id, message_id)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        noticed = asyncio.Event()
-        waiters = self._waiters.setdefault(key, set())
-        waiters.add(noticed)
-        try:
-            while True:
-                noticed.clear()
-                message, _sequence = await self._read(key)
-                left_s = deadline - loop.time()
-                if message is None or message.state.final or left_s <= 0:
-                    return message
-                try:
-                    async with asyncio.timeout(min(left_s, _WAIT_POLL_S)):
-                        await noticed.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            waiters.discard(noticed)
-            if not waiters:
-                self._waiters.pop(key, None)
+        return await self._waiters.wait(key, lambda: self.get(*key), timeout_s=timeout_s)
 
     def _note(self, key: Key, message: ChatMessage) -> None:
         self._index.put(key[:2], message)
         if message.state.final:
-            for waiter in self._waiters.get(key, ()):
-                waiter.set()
+            self._waiters.notice(key)
 
     async def _read(self, key: Key) -> tuple[ChatMessage | None, int]:
         stored = await self._jetstream.last_by_subject(LEDGER, ledger_message(*key))

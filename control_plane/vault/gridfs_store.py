@@ -14,7 +14,7 @@ from typing import Any, Final
 from bson.binary import Binary
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from control_plane.vault.mongo_client import GridFsCollections
+from control_plane.mongo import GridFsCollections
 from control_plane.vault.store import PART_BYTES, StoredObject, not_found, other_bytes
 from schemas.errors import BlazzError, ErrorCode
 

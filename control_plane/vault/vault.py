@@ -73,10 +73,10 @@ async def open_store(bus: Bus, settings: VaultSettings) -> AsyncIterator[Snapsho
         case StoreKind.JETSTREAM:
             yield JetStreamSnapshotStore(bus)
         case StoreKind.MONGO:
+            from control_plane.mongo import open_gridfs, read_uri
             from control_plane.vault.gridfs_store import GridFsSnapshotStore
-            from control_plane.vault.mongo_client import open_gridfs
 
-            uri = await asyncio.to_thread(_read_uri, settings.mongo_uri_file)
+            uri = await asyncio.to_thread(read_uri, settings.mongo_uri_file, "vault")
             async with open_gridfs(
                 uri, settings.mongo_database, settings.mongo_bucket
             ) as collections:
@@ -94,16 +94,3 @@ def key_file(settings: VaultSettings, environ: Mapping[str, str] | None = None) 
             "neither `services.vault.master_key_file` nor a systemd credential `master-key` is set",
         )
     return found
-
-
-def _read_uri(path: Path | None) -> str:
-    if path is None:
-        raise BlazzError(
-            ErrorCode.CONFIG_INVALID, "`services.vault.mongo_uri_file` is needed for store mongo"
-        )
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise BlazzError(
-            ErrorCode.CONFIG_INVALID, f"{path} can't be read: {error.strerror}"
-        ) from error

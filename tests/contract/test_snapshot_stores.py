@@ -19,10 +19,10 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorGridFSBucket
 
 from cli.embedded.server import EmbeddedNats
+from control_plane.mongo import open_gridfs
 from control_plane.vault import store as stores
 from control_plane.vault.gridfs_store import GridFsSnapshotStore
 from control_plane.vault.jetstream_store import JetStreamSnapshotStore
-from control_plane.vault.mongo_client import open_gridfs
 from control_plane.vault.store import PART_BYTES, SnapshotStore, StoredObject
 from schemas.errors import BlazzError, ErrorCode
 from schemas.resources import VAULT

@@ -83,13 +83,21 @@ class MemoryMessages:
         return done
 
     async def list(
-        self, tenant: str, session: str, *, chat: str | None, limit: int, cursor: str | None
+        self,
+        tenant: str,
+        session: str,
+        *,
+        chat: str | None,
+        text: str | None,
+        limit: int,
+        cursor: str | None,
     ) -> Page[ChatMessage]:
         await self.sessions.get(tenant, session)
         mine = [
             m
             for (t, s, _), m in reversed(self.all.items())
             if (t, s) == (tenant, session) and chat in (None, m.chat_id)
+            and (text or "").casefold() in (m.text or "").casefold()
         ]
         start = int(cursor) if cursor and cursor.isdecimal() else 0
         more = start + limit < len(mine)

@@ -1,12 +1,13 @@
 """MongoDB: the one place that makes a client, a database and the GridFS collections.
 
-Owns the client's settings and its lifetime. Never a query: `gridfs_store.py` asks. motor is at
+Owns the client's settings and its lifetime. Never a query: the stores ask. motor is at
 the end of its life (2026-05); its successor is PyMongo's own async client, and only this module
 and the awaits of its users know the difference.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -30,7 +31,14 @@ class GridFsCollections(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def open_gridfs(uri: str, database: str, bucket: str) -> AsyncIterator[GridFsCollections]:
-    """Collections of a GridFS bucket for the block. Connects when first used.
+    """Collections of a GridFS bucket for the block; see `open_database`."""
+    async with open_database(uri, database) as base:
+        yield GridFsCollections(base[f"{bucket}.files"], base[f"{bucket}.chunks"])
+
+
+@asynccontextmanager
+async def open_database(uri: str, database: str) -> AsyncIterator[Any]:
+    """A database (motor's) for the block. Connects when first used.
 
     Every write is acknowledged by a majority and in the journal: less loses acknowledged writes.
     Raises `config_invalid` for an URI that makes no sense, without quoting it.
@@ -51,7 +59,20 @@ async def open_gridfs(uri: str, database: str, bucket: str) -> AsyncIterator[Gri
     except (ConfigurationError, InvalidURI, ValueError):
         raise BlazzError(ErrorCode.CONFIG_INVALID, "the MongoDB URI is not valid") from None
     try:
-        base = client[database]
-        yield GridFsCollections(base[f"{bucket}.files"], base[f"{bucket}.chunks"])
+        yield client[database]
     finally:
         client.close()
+
+
+def read_uri(path: Path | None, part: str) -> str:
+    """The URI, from the file that the settings of `part` name. Blocks. Raises `config_invalid`."""
+    if path is None:
+        raise BlazzError(
+            ErrorCode.CONFIG_INVALID, f"`services.{part}.mongo_uri_file` is needed for store mongo"
+        )
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BlazzError(
+            ErrorCode.CONFIG_INVALID, f"{path} can't be read: {error.strerror}"
+        ) from error
