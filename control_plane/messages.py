@@ -148,7 +148,7 @@ class LaneMessages:
         session: SessionId,
         *,
         chat: str | None,
-        text: str | None,
+        text: str | None = None,
         limit: int,
         cursor: str | None,
     ) -> Page[ChatMessage]:

@@ -105,7 +105,7 @@ class Messages(Protocol):
         session: SessionId,
         *,
         chat: str | None,
-        text: str | None,
+        text: str | None = None,
         limit: int,
         cursor: str | None,
     ) -> Page[ChatMessage]:

@@ -356,7 +356,11 @@ SAMPLES: list[msgspec.Struct] = [
     records.LeaseRecord(holder="node-a", incarnation="i", acquired_at=1_790_000_000.5),
     records.EpochRecord(epoch=3),
     records.TenantRecord(
-        tenant_id="acme", created_at=1_790_000_000.5, name="Acme", sessions_max=10, message_retention_s=86_400.0
+        tenant_id="acme",
+        created_at=1_790_000_000.5,
+        name="Acme",
+        sessions_max=10,
+        message_retention_s=86_400.0,
     ),
     records.ApiKeyRecord(
         key_id="0123456789ab",

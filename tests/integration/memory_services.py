@@ -88,7 +88,7 @@ class MemoryMessages:
         session: str,
         *,
         chat: str | None,
-        text: str | None,
+        text: str | None = None,
         limit: int,
         cursor: str | None,
     ) -> Page[ChatMessage]:
@@ -96,7 +96,8 @@ class MemoryMessages:
         mine = [
             m
             for (t, s, _), m in reversed(self.all.items())
-            if (t, s) == (tenant, session) and chat in (None, m.chat_id)
+            if (t, s) == (tenant, session)
+            and chat in (None, m.chat_id)
             and (text or "").casefold() in (m.text or "").casefold()
         ]
         start = int(cursor) if cursor and cursor.isdecimal() else 0

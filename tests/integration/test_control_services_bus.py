@@ -318,7 +318,7 @@ async def test_events_are_folded_once_whatever_comes_twice(
         MessageKind.TEXT,
         MessageState.RECEIVED,
         CHAT,
-        100.5,
+        time.time() - 60.5,
         text="hi",
     )
     for data in (
