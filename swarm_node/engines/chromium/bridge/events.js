@@ -1,45 +1,8 @@
-// wa-js events, reduced to plain JSON under names of our own.
+// wa-js events under names of our own.
 //
-// Owns the reduction, and the memory of which messages have left the page: after a restart,
+// Owns the listeners, and the memory of which messages have left the page: after a restart,
 // messages that arrived before wa-js listened are found by that memory (`catchUp`) and told late
 // rather than never. Never decides what an event means: translate.py does.
-
-const idOf = (wid) => (wid ? String(wid._serialized ?? wid) : null);
-
-// A message key as its parts; `participant` is set in groups only.
-const keyOf = (id) => ({
-  id: String(id.id),
-  chat: idOf(id.remote),
-  fromMe: Boolean(id.fromMe),
-  participant: idOf(id.participant),
-});
-
-const MEDIA = new Set(['image', 'video', 'gif', 'audio', 'ptt', 'document', 'sticker', 'ptv']);
-
-const messageOf = (msg) => {
-  const media = MEDIA.has(msg.type);
-  // wa-js puts the file's name where a caption is missing, and says so.
-  const caption = msg.isCaptionByUser === false ? null : msg.caption;
-  return {
-    key: keyOf(msg.id),
-    type: String(msg.type),
-    subtype: msg.subtype ? String(msg.subtype) : null,
-    from: idOf(msg.author ?? msg.from),
-    t: Number(msg.t) || Math.floor(Date.now() / 1000),
-    ack: Number(msg.ack ?? 0),
-    // The body of anything else is no text: a location's is a picture.
-    text: media ? (caption ?? null) : msg.type === 'chat' ? (msg.body ?? null) : null,
-    quoted: msg.quotedStanzaID ? String(msg.quotedStanzaID) : null,
-    local: Boolean(msg.local),
-    media: media
-      ? {
-          mimetype: String(msg.mimetype ?? ''),
-          size: Number(msg.size) || null,
-          filename: msg.filename ? String(msg.filename) : null,
-        }
-      : null,
-  };
-};
 
 // ---- which messages have left the page ----------------------------------------------------------
 
@@ -50,30 +13,16 @@ const MARK_SLACK_S = 120; // clocks and late deliveries: look back so far behind
 const told = new Map(); // key → t, everything handed to the queue since this page loaded
 const TOLD_MAX = 5000;
 
-const keyText = (key) => `${key.fromMe}_${key.chat}_${key.id}`;
-
 const remember = (key, t) => {
   told.set(key, t);
   if (told.size > TOLD_MAX) told.delete(told.keys().next().value);
 };
 
-const readMark = () => {
-  try {
-    return JSON.parse(localStorage.getItem(MARK)) || null;
-  } catch {
-    return null;
-  }
-};
-
-const writeMark = (mark) => {
-  try {
-    localStorage.setItem(MARK, JSON.stringify(mark));
-  } catch {
-    // A full storage must not stop the events themselves.
-  }
-};
+const readMark = () => readKept(MARK);
+const writeMark = (mark) => keep(MARK, mark);
 
 settled = (event) => {
+  recent.note(event);
   if (event.kind !== 'message') return;
   const mark = readMark();
   if (!mark) return;
@@ -116,12 +65,33 @@ const catchUp = () => {
   return missed.slice(0, CATCH_UP_MAX).filter((msg) => tell(msg, true)).length;
 };
 
+// ---- calls ----------------------------------------------------------------------------------------
+
+const CALL_LOOK_MS = 1000;
+const CALL_LOOKS_MAX = 120;
+const RINGING = new Set(['INCOMING_RING', 'ReceivedCall', 'ReceivedCallWithoutOffer', '3', '8']);
+
+// wa-js tells only that it rings. It rings no more once the call has gone or is in another state.
+const rings = (id) => {
+  const call = attempt(() => WPP.call.getCall(id));
+  if (!call) return false;
+  const state = attempt(() => call.getState?.());
+  return state === null || RINGING.has(String(state));
+};
+
+const followCall = async (data) => {
+  emit('call', { ...data, state: 'ringing' });
+  for (let looks = 0; looks < CALL_LOOKS_MAX && rings(data.id); looks += 1) await sleep(CALL_LOOK_MS);
+  emit('call', { ...data, state: 'missed' });
+};
+
 // ---- the events -----------------------------------------------------------------------------------
 
 const listen = () => {
   WPP.on('conn.auth_code_change', (code) => {
-    // Not linked: what the mark was for is over, and the next link brings a history of its own.
-    if (code) localStorage.removeItem(MARK);
+    // Not linked: what was kept for the last account is over, and the next link brings a history
+    // of its own.
+    if (code) forgetKept();
     emit('qr', { value: code?.fullCode ?? null });
   });
   WPP.on('conn.qrcode_idle', () => emit('qr_idle'));
@@ -151,7 +121,18 @@ const listen = () => {
     });
   });
   WPP.on('chat.msg_edited', ({ msg }) => {
-    emit('edit', { key: keyOf(msg.id), text: msg.body ?? msg.caption ?? '' });
+    emit('edit', { key: keyOf(msg.id), text: textOf(msg) ?? '', at: editedAt(msg) });
   });
   WPP.on('chat.msg_revoke', ({ refId }) => emit('revoke', { key: keyOf(refId) }));
+  WPP.on('chat.poll_response', ({ msgId, sender, selectedOptions }) => {
+    emit('vote', { key: keyOf(msgId), from: idOf(sender), options: chosen(selectedOptions) });
+  });
+  WPP.on('chat.presence_change', (seen) => presence.changed(seen));
+  WPP.on('group.participant_changed', ({ groupId, action, author, participants }) => {
+    emit('members', { chat: idOf(groupId), action, by: idOf(author), members: idsOf(participants) });
+  });
+  WPP.on('call.incoming_call', (call) => {
+    const group = attempt(() => idOf(WPP.call.getCall(call.id).groupJid));
+    void followCall({ id: String(call.id), from: idOf(call.sender), video: Boolean(call.isVideo), group });
+  });
 };

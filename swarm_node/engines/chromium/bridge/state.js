@@ -159,7 +159,13 @@ calls.state = () => {
   };
 };
 
-calls.catchUp = () => (wa().mode === 'MAIN' ? catchUp() : 0);
+calls.catchUp = async () => {
+  const now = wa();
+  if (now.mode !== 'MAIN' || !now.fullReady) return 0;
+  presence.resume();
+  const messages = catchUp();
+  return messages + (await tellMissedChanges());
+};
 
 // ---- the probe ------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
-// The page's localStorage, read whole for a snapshot.
+// The page's localStorage: read whole for a snapshot, and a few small entries of our own.
 //
-// Owns the reading and its bound. Never writes: a snapshot's values are put in place before the
+// Owns the reading and its bound, and what this script itself keeps there (it travels with the
+// snapshot). Never writes anything of WhatsApp's: a snapshot's values are put in place before the
 // page's first load, on a page without this script.
 
 // What is not well-formed UTF-16 can't be written down as text; such an entry is left out.
@@ -21,4 +22,32 @@ calls.pageStorage = ({ charsMax }) => {
     items.push([key, value]);
   }
   return { items, skipped };
+};
+
+// ---- our own entries ------------------------------------------------------------------------------
+
+const OURS = 'blazz.';
+
+const readKept = (name) => {
+  try {
+    return JSON.parse(localStorage.getItem(name)) || null;
+  } catch {
+    return null;
+  }
+};
+
+const keep = (name, value) => {
+  try {
+    localStorage.setItem(name, JSON.stringify(value));
+  } catch {
+    // A full storage must not stop the events themselves.
+  }
+};
+
+const forgetKept = () => {
+  recent.forget();
+  presence.forget();
+  for (const name of Object.keys(localStorage)) {
+    if (name.startsWith(OURS)) localStorage.removeItem(name);
+  }
 };

@@ -1,0 +1,59 @@
+// Changing a message that is there: reacting, editing, deleting for everyone.
+//
+// Owns the comparison with what WhatsApp keeps, before and after: what is already as asked is left
+// alone. A repeat can't be told by an id here, so it is told by the outcome.
+
+const textFor = (text) => text.trim(); // as wa-js sends an edit
+
+const myReaction = async (msg) => {
+  const { reactionByMe } = (await WPP.whatsapp.functions.getReactions(String(msg.id))) ?? {};
+  // Shown before WhatsApp has it: then it is sent again, which changes nothing.
+  if (!reactionByMe || reactionByMe.isSendFailure || reactionByMe.ack === 0) return '';
+  return reactionByMe.reactionText ?? '';
+};
+
+const CHANGES = {
+  reaction: {
+    isDone: async (msg, { emoji }) => (await myReaction(msg)) === emoji,
+    make: async (_chat, msg, { emoji }) => {
+      check(await WPP.chat.sendReactionToMessage(String(msg.id), emoji || false));
+    },
+  },
+  edit: {
+    isDone: async (msg, { text }) => textOf(msg) === textFor(text),
+    make: async (_chat, msg, { text, mentions }) => {
+      if (!msg.id.fromMe) throw new CallError('not_ours');
+      const options = { linkPreview: false, detectMentioned: false, markIsRead: false };
+      if (mentions.length) options.mentionedList = mentions;
+      await WPP.chat.editMessage(String(msg.id), text, options);
+    },
+  },
+  delete: {
+    isDone: async (msg) => String(msg.type) === 'revoked',
+    make: async (chat, msg) => {
+      // wa-js deletes another's message for us alone, and calls that done.
+      if (!msg.id.fromMe) throw new CallError('not_ours');
+      const done = await WPP.chat.deleteMessage(chat.id, String(msg.id), true, true);
+      if (!done.isRevoked) throw new CallError('refused');
+    },
+  },
+};
+
+const isDoneBy = async (until, isDone) => {
+  while (Date.now() < until) {
+    if (await isDone()) return true;
+    await sleep(POLL_MS);
+  }
+  return false;
+};
+
+// The same answer as a message's: it is with WhatsApp.
+const change = async (request, until) => {
+  const { isDone, make } = CHANGES[request.kind];
+  const { chat, msg } = await targetOf(request.target);
+  const answer = { chat: idOf(chat.id), ack: 1, found: false };
+  if (await isDone(msg, request)) return { ...answer, found: true };
+  await make(chat, msg, request);
+  if (!(await isDoneBy(until, () => isDone(msg, request)))) throw new CallError('timeout');
+  return answer;
+};
