@@ -9,15 +9,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
+import msgspec
 import structlog
 
 from schemas import log_keys
+from schemas.chats import Chat, ChatPresence, Contact, Group, NumberCheck, Profile
 from schemas.errors import BlazzError, ErrorCode
-from schemas.messages import MEDIA_BYTES_MAX, Media, Text
+from schemas.messages import MEDIA_BYTES_MAX, Forward, Media
 from schemas.states import Ack, EngineKind
 from schemas.transport.checkpoints import At, checkpoint
+from swarm_node.engines.chromium.bridge.contents import page_request
 from swarm_node.engines.chromium.bridge.page_bridge import PageBridge
 from swarm_node.engines.chromium.bundle import Bundle, find_bundle
 from swarm_node.engines.chromium.event_queue import EventQueue
@@ -37,15 +41,16 @@ from swarm_node.engines.contract import (
     SendRequest,
     SnapshotFiles,
 )
-from swarm_node.engines.unsupported import NoAccountCalls
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _PAIRING_CODE_CHARS: Final = 8
 _END_LIFE_S: Final = 5.0
 
 
-class ChromiumEngine(NoAccountCalls):
+class ChromiumEngine:
     """One session's browser. Every call but `start`, `stop` and `kill` needs a ready page."""
 
     def __init__(self, spec: EngineSpec, settings: ChromiumSettings, host: BrowserHost) -> None:
@@ -165,17 +170,18 @@ class ChromiumEngine(NoAccountCalls):
     async def send(self, request: SendRequest) -> SendOutcome:
         """Look the id up, send unless found, wait until WhatsApp has it."""
         keeper, bridge = self._usable_to_send()
-        message = _message(request)
-        settings = self._settings
+        message = page_request(request)
+        settings, path = self._settings, request.media_path
+        # A forward may carry media, which the page downloads and uploads.
+        slow = isinstance(request.content, Media | Forward)
+        limit_s = settings.media_timeout_s if slow else settings.send_timeout_s
         # The page looks the id up itself, in the same call.
         checkpoint(At.SEND_BEFORE)
         with keeper.calling():
-            if request.media_path is None or not isinstance(request.content, Media):
-                answer = await bridge.call("send", message, timeout_s=settings.send_timeout_s)
+            if path is not None:
+                answer = await bridge.call_with_file("send", path, message, timeout_s=limit_s)
             else:
-                answer = await bridge.send_with_file(
-                    request.media_path, message, timeout_s=settings.media_timeout_s
-                )
+                answer = await bridge.call("send", message, timeout_s=limit_s)
         checkpoint(At.SEND_AFTER)
         return SendOutcome(
             chat_id=str(answer["chat"]),
@@ -202,6 +208,73 @@ class ChromiumEngine(NoAccountCalls):
         """Unlink the device; the page tells when it is done."""
         _, bridge = await self._soon_usable()
         await self._call(bridge, "logout")
+
+    async def set_presence(self, chat_id: str, presence: ChatPresence) -> None:
+        """Show it; WhatsApp ends typing by itself after some seconds."""
+        await self._ask("setPresence", chat=chat_id, presence=presence.value)
+
+    async def subscribe_presence(self, chat_id: str) -> None:
+        """Subscribe, and anew on every later page."""
+        keeper, bridge = self._usable_to_send()
+        chat = await self._call(bridge, "subscribePresence", {"chat": chat_id})
+        keeper.subscribed(str(chat))
+
+    async def mark_seen(self, chat_id: str) -> None:
+        """As if somebody had opened the chat."""
+        await self._ask("markSeen", chat=chat_id)
+
+    async def check_number(self, phone: str) -> NumberCheck:
+        """Ask WhatsApp itself, never wa-js's memory."""
+        return _made(await self._ask("checkNumber", phone=phone), NumberCheck)
+
+    async def read_chats(
+        self, limit: int, after: str | None, groups_only: bool
+    ) -> tuple[tuple[Chat, ...], str | None]:
+        """What the page has loaded, which is all chats once it is in use."""
+        found = await self._ask("chats", limit=limit, after=after, groupsOnly=groups_only)
+        return _made(found["rows"], tuple[Chat, ...]), found["next"]
+
+    async def read_contacts(
+        self, limit: int, after: str | None
+    ) -> tuple[tuple[Contact, ...], str | None]:
+        """The page's contacts: the address book, and whoever wrote."""
+        found = await self._ask("contacts", limit=limit, after=after)
+        return _made(found["rows"], tuple[Contact, ...]), found["next"]
+
+    async def read_group(self, chat_id: str) -> Group:
+        """A group, asked of WhatsApp where the page's copy is old."""
+        return _made(await self._ask("group", chat=chat_id), Group)
+
+    async def read_profile(self) -> Profile:
+        """The account's own profile."""
+        return _made(await self._ask("profile"), Profile)
+
+    async def set_profile(
+        self,
+        name: str | None,
+        about: str | None,
+        picture_path: Path | None,
+        remove_picture: bool,
+    ) -> None:
+        """Picture, about, name, in this order; wa-js cuts the picture to a square."""
+        wanted: dict[str, object] = {
+            "name": name,
+            "about": about,
+            "picture": picture_path is not None,
+            "removePicture": remove_picture,
+        }
+        if picture_path is None:
+            await self._ask("setProfile", **wanted)
+            return
+        _, bridge = self._usable_to_send()
+        await bridge.call_with_file(
+            "setProfile", picture_path, wanted, timeout_s=self._settings.send_timeout_s
+        )
+
+    async def read_picture(self, chat_id: str) -> str | None:
+        """WhatsApp's own address of the picture."""
+        found = await self._ask("picture", chat=chat_id)
+        return None if found is None else str(found)
 
     def _make_keeper(self, bundle: Bundle, opened: OpenProfile) -> PageKeeper:
         return PageKeeper(self._spec, self._settings, bundle, opened, self._events.put)
@@ -242,6 +315,10 @@ class ChromiumEngine(NoAccountCalls):
         except BlazzError as error:
             raise BlazzError(ErrorCode.SESSION_NOT_ONLINE, error.detail) from error
 
+    async def _ask(self, name: str, **argument: object) -> Any:
+        _, bridge = self._usable_to_send()
+        return await self._call(bridge, name, argument)
+
     async def _call(self, bridge: PageBridge, name: str, argument: object = None) -> Any:
         return await bridge.call(name, argument, timeout_s=self._settings.call_timeout_s)
 
@@ -259,22 +336,9 @@ def _probe(seen: dict[str, Any], round_trip_s: float) -> Probe:
     )
 
 
-def _message(request: SendRequest) -> dict[str, object]:
-    content = request.content
-    if not isinstance(content, Text | Media):
-        raise BlazzError(ErrorCode.UNSUPPORTED_BY_ENGINE, "only text and media so far")
-    message: dict[str, object] = {
-        "id": request.message_id,
-        "to": request.to,
-        "replyTo": content.reply_to,
-    }
-    if isinstance(content, Media):
-        if request.media_path is None:
-            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "no bytes came with the message")
-        kind = content.kind.value
-        name = content.media.filename or f"{kind}.{content.media.mimetype.rpartition('/')[2]}"
-        message["text"] = content.caption
-        message["media"] = {"kind": kind, "mimetype": content.media.mimetype, "filename": name}
-    else:
-        message["text"] = content.text
-    return message
+def _made(raw: Any, wanted: type[T]) -> T:
+    try:
+        return msgspec.convert(raw, wanted)
+    except msgspec.ValidationError as error:
+        # Never the error's own text: it may quote a name.
+        raise BlazzError(ErrorCode.PAGE_ERROR, "the page's answer is malformed") from error

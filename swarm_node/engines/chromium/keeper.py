@@ -102,6 +102,10 @@ class PageKeeper:
             except BlazzError as error:
                 return EngineFailed(error.code, error.detail)
 
+    def subscribed(self, chat_id: str) -> None:
+        """A chat's presence was asked for: later pages ask for it, too."""
+        self._account.subscribe(chat_id)
+
     async def drain(self) -> None:
         """Take over what the page still holds. Bounded; never raises."""
         bridge = self.bridge

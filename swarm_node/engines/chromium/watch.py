@@ -43,6 +43,7 @@ Emit = Callable[[EngineEvent], Awaitable[bool]]
 _RENEW_AFTER_S: Final = 600.0
 """A page younger than that is not renewed for its size or an update: the next could be alike."""
 _TOLD_MAX: Final = 5000
+_SUBSCRIBED_MAX: Final = 500
 _SILENT_MAX: Final = 3
 """State calls that may fail in a row before the page counts as hung."""
 
@@ -68,7 +69,16 @@ class Account:
         self.logged_out = False
         self.replaced = False
         self.logout_reason = ""
+        self.subscribed: OrderedDict[str, None] = OrderedDict()
+        """Chats whose presence was asked for, as long as the engine runs; the oldest first."""
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def subscribe(self, chat_id: str) -> None:
+        """Remember a chat whose presence was asked for; the oldest are forgotten first."""
+        self.subscribed[chat_id] = None
+        self.subscribed.move_to_end(chat_id)
+        if len(self.subscribed) > _SUBSCRIBED_MAX:
+            self.subscribed.popitem(last=False)
 
     def first_told(self, message: ChatMessage) -> bool:
         """Whether this message is told for the first time.
@@ -253,7 +263,8 @@ class PageWatch:
             return
         self._caught_up_at = now
         try:
-            told = await bridge.call("catchUp", timeout_s=self._settings.call_timeout_s)
+            wanted = {"subscribed": list(self._account.subscribed)}
+            told = await bridge.call("catchUp", wanted, timeout_s=self._settings.call_timeout_s)
         except BlazzError as error:
             log.warning("page.catch_up_failed", **{log_keys.CODE: error.code})
             return

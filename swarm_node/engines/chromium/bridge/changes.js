@@ -39,6 +39,27 @@ const CHANGES = {
   },
 };
 
+// What `send` does is not reported as news; WhatsApp's events come while it is being done, or soon
+// after.
+const OWN_EVENT_MS = 3000;
+const ours = new Set(); // `kind key` of changes that we make ourselves
+const isOurs = (kind, key) => ours.has(`${kind} ${keyText(key)}`);
+const EVENT = { reaction: 'reaction', edit: 'edit', delete: 'revoke' };
+
+const madeByUs = async (request, msg, work) => {
+  const name = `${EVENT[request.kind]} ${keyText(keyOf(msg.id))}`;
+  ours.add(name);
+  try {
+    return await work();
+  } finally {
+    setTimeout(() => ours.delete(name), OWN_EVENT_MS);
+    const state = recent.of(keyText(keyOf(msg.id)));
+    if (request.kind === 'delete') state.deleted = true;
+    if (request.kind === 'edit') state.editedAt = editedAt(msg);
+    if (request.kind === 'reaction') state.reactions = { ...state.reactions, [myself()]: request.emoji };
+  }
+};
+
 const isDoneBy = async (until, isDone) => {
   while (Date.now() < until) {
     if (await isDone()) return true;
@@ -53,7 +74,9 @@ const change = async (request, until) => {
   const { chat, msg } = await targetOf(request.target);
   const answer = { chat: idOf(chat.id), ack: 1, found: false };
   if (await isDone(msg, request)) return { ...answer, found: true };
-  await make(chat, msg, request);
-  if (!(await isDoneBy(until, () => isDone(msg, request)))) throw new CallError('timeout');
-  return answer;
+  return madeByUs(request, msg, async () => {
+    await make(chat, msg, request);
+    if (!(await isDoneBy(until, () => isDone(msg, request)))) throw new CallError('timeout');
+    return answer;
+  });
 };

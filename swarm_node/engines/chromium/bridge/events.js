@@ -113,26 +113,31 @@ const listen = () => {
   WPP.on('chat.msg_ack_change', ({ ack, ids }) => {
     emit('ack', { ack: Number(ack), keys: ids.map(keyOf) });
   });
-  WPP.on('chat.new_reaction', (reaction) => {
-    emit('reaction', {
-      key: keyOf(reaction.msgId),
-      from: idOf(reaction.sender),
-      emoji: reaction.reactionText ?? '',
-    });
+  WPP.on('chat.new_reaction', ({ msgId, sender, reactionText }) => {
+    const [key, from] = [keyOf(msgId), personOf(sender)];
+    if (from === myself() && isOurs('reaction', key)) return;
+    emit('reaction', { key, from, emoji: reactionText ?? '' });
   });
   WPP.on('chat.msg_edited', ({ msg }) => {
-    emit('edit', { key: keyOf(msg.id), text: textOf(msg) ?? '', at: editedAt(msg) });
+    const key = keyOf(msg.id);
+    if (!isOurs('edit', key)) emit('edit', { key, text: textOf(msg) ?? '', at: editedAt(msg) });
   });
-  WPP.on('chat.msg_revoke', ({ refId }) => emit('revoke', { key: keyOf(refId) }));
+  WPP.on('chat.msg_revoke', ({ refId }) => {
+    const key = keyOf(refId);
+    if (!isOurs('revoke', key)) emit('revoke', { key });
+  });
   WPP.on('chat.poll_response', ({ msgId, sender, selectedOptions }) => {
-    emit('vote', { key: keyOf(msgId), from: idOf(sender), options: chosen(selectedOptions) });
+    const options = chosen(selectedOptions);
+    emit('vote', { key: keyOf(msgId), from: personOf(sender), options });
   });
   WPP.on('chat.presence_change', (seen) => presence.changed(seen));
   WPP.on('group.participant_changed', ({ groupId, action, author, participants }) => {
-    emit('members', { chat: idOf(groupId), action, by: idOf(author), members: idsOf(participants) });
+    const members = idsOf(participants);
+    emit('members', { chat: idOf(groupId), action, by: idOf(author), members });
   });
   WPP.on('call.incoming_call', (call) => {
     const group = attempt(() => idOf(WPP.call.getCall(call.id).groupJid));
-    void followCall({ id: String(call.id), from: idOf(call.sender), video: Boolean(call.isVideo), group });
+    const [id, video] = [String(call.id), Boolean(call.isVideo)];
+    void followCall({ id, from: idOf(call.sender), video, group });
   });
 };

@@ -6,6 +6,13 @@
 const idOf = (wid) => (wid ? String(wid._serialized ?? wid) : null);
 const idsOf = (wids) => [...(wids ?? [])].map(idOf).filter(Boolean);
 
+// Who did something; ourselves always by our number, under whichever id WhatsApp knows us.
+const myself = () => attempt(() => idOf(WPP.whatsapp.UserPrefs.getMaybeMePnUser()));
+const personOf = (wid) => {
+  const id = idOf(wid);
+  return id && id === attempt(() => idOf(WPP.whatsapp.UserPrefs.getMaybeMeLidUser())) ? myself() : id;
+};
+
 // A message key as its parts; `participant` is set in groups only.
 const keyOf = (id) => ({
   id: String(id.id),
@@ -76,7 +83,7 @@ const reactionsOf = async (msg) => {
   const { reactions = [] } = (await WPP.chat.getReactions(String(msg.id))) ?? {};
   const found = {};
   for (const { senders = [] } of reactions) {
-    for (const one of senders) if (one.reactionText) found[idOf(one.sender)] = one.reactionText;
+    for (const one of senders) if (one.reactionText) found[personOf(one.sender)] = one.reactionText;
   }
   return found;
 };
@@ -86,5 +93,5 @@ const chosen = (options) => [...(options ?? [])].filter(Boolean).map((one) => St
 
 const votesOf = async (msg) => {
   const { votes = [] } = (await WPP.chat.getVotes(String(msg.id))) ?? {};
-  return Object.fromEntries(votes.map((vote) => [idOf(vote.sender), chosen(vote.selectedOptions)]));
+  return Object.fromEntries(votes.map((vote) => [personOf(vote.sender), chosen(vote.selectedOptions)]));
 };

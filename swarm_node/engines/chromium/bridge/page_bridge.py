@@ -43,11 +43,18 @@ CODES: Final[dict[str, tuple[ErrorCode, str]]] = {
     "no_code": (ErrorCode.PAIRING_CODE_REFUSED, ""),
     "not_on_whatsapp": (ErrorCode.RECIPIENT_NOT_ON_WHATSAPP, ""),
     "chat_not_found": (ErrorCode.CHAT_NOT_FOUND, ""),
+    "target_not_found": (ErrorCode.MESSAGE_NOT_FOUND, "this device does not know that message"),
+    "query_failed": (ErrorCode.PAGE_TIMEOUT, "WhatsApp did not answer who that is"),
+    "not_subscribed": (ErrorCode.PAGE_TIMEOUT, "WhatsApp took no subscription"),
+    "not_ours": (ErrorCode.MESSAGE_REFUSED, "that message is not ours"),
+    "edit_message_error": (ErrorCode.MESSAGE_REFUSED, "WhatsApp lets it be edited no more"),
+    "not_forwardable": (ErrorCode.MESSAGE_REFUSED, "such a message can't be forwarded"),
     "invalid_wid": (ErrorCode.RECIPIENT_INVALID, ""),
     "refused": (ErrorCode.MESSAGE_REFUSED, "WhatsApp gave the send's result as failed"),
     "send_failed": (ErrorCode.PAGE_TIMEOUT, "the send did not get through"),
     "media_unsupported": (ErrorCode.MEDIA_UNSUPPORTED, ""),
-    "media_missing": (ErrorCode.MEDIA_NOT_FOUND, "no bytes came with the message"),
+    "media_missing": (ErrorCode.MEDIA_NOT_FOUND, "no bytes came with it"),
+    "not_a_picture": (ErrorCode.MEDIA_UNSUPPORTED, "the browser can't read it as a picture"),
     "media_not_found": (ErrorCode.MEDIA_NOT_FOUND, ""),
     "media_unreadable": (ErrorCode.MEDIA_NOT_FOUND, ""),
     "message_not_contains_media": (ErrorCode.MEDIA_NOT_FOUND, "that message has no media"),
@@ -130,10 +137,10 @@ class PageBridge:
             log.warning("page.storage_skipped", count=answer["skipped"])
         return dict(answer["items"])
 
-    async def send_with_file(
-        self, path: Path, request: dict[str, object], *, timeout_s: float
+    async def call_with_file(
+        self, name: str, path: Path, argument: dict[str, object], *, timeout_s: float
     ) -> Any:
-        """`send` with a file from disk. One at a time: the page has one file input.
+        """`call` with a file from disk. One at a time: the page has one file input.
 
         Raises `media_not_found` and what `call` raises.
         """
@@ -142,14 +149,14 @@ class PageBridge:
                 field = await self._file_input()
                 await field.set_input_files(path)
                 try:
-                    return await self.call("send", request, timeout_s=timeout_s)
+                    return await self.call(name, argument, timeout_s=timeout_s)
                 finally:
                     await self.call("dropFile", timeout_s=PYTHON_GRACE_S)
                     await field.dispose()
         except TimeoutError as error:
             raise BlazzError(ErrorCode.PAGE_TIMEOUT, "the page takes no file") from error
         except PlaywrightError as error:
-            raise _lost(self.page, "send") from error
+            raise _lost(self.page, name) from error
 
     async def read_media(
         self, key: dict[str, object], *, timeout_s: float, bytes_max: int

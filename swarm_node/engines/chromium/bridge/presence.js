@@ -1,10 +1,8 @@
 // Typing, recording, being there: ours as we show it, and that of the chats that were asked for.
 //
-// Owns the list of chats asked for; it is kept, because WhatsApp forgets it with every connection.
-// wa-js subscribes to every chat it knows, so what was not asked for is held back here.
+// Owns which chats were asked for in this page; Python knows them for the engine's life. wa-js
+// subscribes to every chat it finds, so what was not asked for is held back here.
 
-const PRESENCE = 'blazz.presence';
-const SUBSCRIBED_MAX = 500;
 const SHOW = {
   typing: (chat) => WPP.chat.markIsComposing(chat),
   recording: (chat) => WPP.chat.markIsRecording(chat),
@@ -12,41 +10,21 @@ const SHOW = {
 };
 
 const presence = {
-  subscribed: null, // chat ids, oldest first
+  subscribed: new Set(), // chat ids
   seen: new Map(), // `chat from` → the last state told
 
-  resumed: false,
-
-  list() {
-    this.subscribed ??= new Set(readKept(PRESENCE) ?? []);
-    return this.subscribed;
-  },
-
-  add(chat) {
-    const list = this.list();
-    list.delete(chat);
-    list.add(chat);
-    if (list.size > SUBSCRIBED_MAX) list.delete(list.values().next().value);
-    keep(PRESENCE, [...list]);
-  },
-
-  forget() {
-    this.subscribed = new Set();
-    this.seen.clear();
-  },
-
   // A new page, a new connection: ask again. Best effort; one at a time.
-  resume() {
-    if (this.resumed) return;
-    this.resumed = true;
-    void (async () => {
-      for (const chat of this.list()) await subscribe(chat).catch(() => {});
-    })();
+  async resume(chats) {
+    for (const chat of chats) {
+      if (this.subscribed.has(chat)) continue;
+      this.subscribed.add(chat);
+      await subscribe(chat).catch(() => {});
+    }
   },
 
   changed({ id, isGroup, state, participants }) {
     const chat = idOf(id);
-    if (!this.list().has(chat)) return;
+    if (!this.subscribed.has(chat)) return;
     const people = isGroup ? (participants ?? []) : [{ id: chat, state }];
     for (const one of people) {
       const from = idOf(one.id);
@@ -73,7 +51,8 @@ calls.subscribePresence = async ({ chat }) => {
   requireOnline();
   const id = idOf((await resolveChat(chat)).id);
   await subscribe(id);
-  presence.add(id);
+  presence.subscribed.add(id);
+  return id;
 };
 
 calls.markSeen = async ({ chat }) => {

@@ -159,10 +159,10 @@ calls.state = () => {
   };
 };
 
-calls.catchUp = async () => {
+calls.catchUp = async ({ subscribed }) => {
   const now = wa();
   if (now.mode !== 'MAIN' || !now.fullReady) return 0;
-  presence.resume();
+  void presence.resume(subscribed);
   const messages = catchUp();
   return messages + (await tellMissedChanges());
 };

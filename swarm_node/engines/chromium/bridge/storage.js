@@ -46,7 +46,6 @@ const keep = (name, value) => {
 
 const forgetKept = () => {
   recent.forget();
-  presence.forget();
   for (const name of Object.keys(localStorage)) {
     if (name.startsWith(OURS)) localStorage.removeItem(name);
   }

@@ -1,44 +1,61 @@
 """Page events → `EngineEvent`s.
 
-Owns the words of WhatsApp's page and what they mean in the contract. Pure: no page, no clock.
-Events about the life of the page itself (codes, login, stream) are read by `watch.py`.
+Owns the words of WhatsApp's page and what they mean in the contract; messages are read in
+`translate_message.py`. Pure: no page, no clock. Events about the life of the page itself (codes,
+login, stream) are read by `watch.py`.
 """
 
 from typing import Any, Final
 
-from schemas.messages import ChatMessage, InboundMedia
-from schemas.states import Ack, MessageDirection, MessageKind, MessageState
+from schemas.chats import CallState, ChatPresence, GroupChange
+from schemas.states import Ack
+from swarm_node.engines.chromium.bridge.translate_message import chat_message
 from swarm_node.engines.contract import (
     AckChanged,
+    CallSeen,
     Deleted,
     Edited,
     EngineEvent,
+    GroupAltered,
     MessageArrived,
+    PollVoted,
+    PresenceSeen,
     Reacted,
 )
 
-KINDS: Final[dict[str, MessageKind]] = {
-    "chat": MessageKind.TEXT,
-    "image": MessageKind.IMAGE,
-    "video": MessageKind.VIDEO,
-    "gif": MessageKind.VIDEO,
-    "ptv": MessageKind.VIDEO,
-    "audio": MessageKind.AUDIO,
-    "ptt": MessageKind.VOICE,
-    "document": MessageKind.DOCUMENT,
-    "sticker": MessageKind.STICKER,
-    "location": MessageKind.LOCATION,
-    "vcard": MessageKind.CONTACT,
-    "multi_vcard": MessageKind.CONTACT,
-    "poll_creation": MessageKind.POLL,
+PRESENCES: Final[dict[str, ChatPresence]] = {
+    "composing": ChatPresence.TYPING,
+    "recording": ChatPresence.RECORDING,
+    "recording_audio": ChatPresence.RECORDING,
+    "paused": ChatPresence.PAUSED,
+    "available": ChatPresence.AVAILABLE,
+    "unavailable": ChatPresence.UNAVAILABLE,
 }
-_NO_MESSAGE: Final = frozenset(
-    {"protocol", "reaction", "reaction_enc", "ciphertext", "e2e_notification", "notification",
-     "notification_template", "gp2", "revoked", "debug", "call_log", "broadcast_notification"}
-)  # fmt: skip
-"""Types that carry nothing a person wrote."""
-_SECONDS_ABOVE: Final = 10_000_000_000
-"""Larger than any Unix time in seconds for centuries: then it is in ms."""
+_MEMBERS: Final[dict[str, GroupChange]] = {
+    "add": GroupChange.ADDED,
+    "join": GroupChange.JOINED,
+    "remove": GroupChange.REMOVED,
+    "leave": GroupChange.LEFT,
+    "promote": GroupChange.PROMOTED,
+    "demote": GroupChange.DEMOTED,
+}
+_NOTICES: Final[dict[str, GroupChange]] = {
+    "create": GroupChange.CREATED,
+    "subject": GroupChange.NAME,
+    "description": GroupChange.DESCRIPTION,
+    "picture": GroupChange.PICTURE,
+    "announce": GroupChange.ANNOUNCE_ONLY,
+}
+"""Subtypes of the lines that WhatsApp writes into a group's chat. Those about members are told by
+an event of their own, unless the page was not there for it (`_LATE_NOTICES`)."""
+_LATE_NOTICES: Final[dict[str, GroupChange]] = {
+    **_NOTICES,
+    **_MEMBERS,
+    "invite": GroupChange.JOINED,
+    "linked_group_join": GroupChange.JOINED,
+}
+_VALUED: Final = (GroupChange.CREATED, GroupChange.NAME, GroupChange.DESCRIPTION)
+_SWITCHES: Final = {"on": "on", "off": "off", "true": "on", "false": "off"}
 
 
 def translate(kind: str, data: dict[str, Any], session_id: str) -> list[EngineEvent]:
@@ -47,48 +64,40 @@ def translate(kind: str, data: dict[str, Any], session_id: str) -> list[EngineEv
     Raises `KeyError`, `TypeError` or `ValueError` on data that is not as our own JavaScript
     makes it.
     """
-    if kind == "message":
-        message = _message(data, session_id)
-        return [] if message is None else [MessageArrived(message)]
-    if kind == "ack":
-        return _acks(data)
-    if kind == "reaction":
-        key = data["key"]
-        return [Reacted(key["id"], key["chat"], data["from"] or key["chat"], str(data["emoji"]))]
-    if kind == "edit":
-        return [Edited(data["key"]["id"], data["key"]["chat"], str(data["text"]))]
-    if kind == "revoke":
-        return [Deleted(data["key"]["id"], data["key"]["chat"])]
-    return []
+    match kind:
+        case "message" if data["type"] == "gp2":
+            return _notice(data)
+        case "message":
+            message = chat_message(data, session_id)
+            return [] if message is None else [MessageArrived(message)]
+        case "ack":
+            return _acks(data)
+        case "members":
+            return _members(data)
+        case "presence":
+            presence = PRESENCES.get(data["state"])
+            return [PresenceSeen(data["chat"], data["from"], presence)] if presence else []
+        case "call":
+            state = CallState(data["state"])
+            return [CallSeen(data["id"], data["from"], state, data["video"], data["group"])]
+        case _:
+            return _about_message(kind, data)
 
 
-def _message(data: dict[str, Any], session_id: str) -> ChatMessage | None:
-    key, raw_type = data["key"], str(data["type"])
-    if raw_type in _NO_MESSAGE or key["chat"] == "status@broadcast":
-        return None
-    from_me = bool(key["fromMe"])
-    t = float(data["t"])
-    media = data.get("media")
-    return ChatMessage(
-        message_id=key["id"],
-        session_id=session_id,
-        direction=MessageDirection.OUTBOUND if from_me else MessageDirection.INBOUND,
-        kind=KINDS.get(raw_type, MessageKind.OTHER),
-        # What another device of the account sent is with WhatsApp already.
-        state=MessageState.SENT if from_me else MessageState.RECEIVED,
-        chat_id=key["chat"],
-        created_at=t / 1000 if t > _SECONDS_ABOVE else t,
-        # In a group the chat is not who wrote it.
-        from_id=key.get("participant") or data.get("from"),
-        text=data.get("text"),
-        media=None
-        if media is None
-        else InboundMedia(
-            mimetype=media["mimetype"], size_bytes=media["size"], filename=media["filename"]
-        ),
-        reply_to=data.get("quoted"),
-        ack=Ack.from_level(int(data["ack"])) if from_me else Ack.PENDING,
-    )
+def _about_message(kind: str, data: dict[str, Any]) -> list[EngineEvent]:
+    if kind not in {"reaction", "edit", "revoke", "vote"}:
+        return []
+    message_id, chat_id = data["key"]["id"], data["key"]["chat"]
+    match kind:
+        case "reaction":
+            return [Reacted(message_id, chat_id, data["from"] or chat_id, str(data["emoji"]))]
+        case "edit":
+            return [Edited(message_id, chat_id, str(data["text"]))]
+        case "vote":
+            options = tuple(map(str, data["options"]))
+            return [PollVoted(message_id, chat_id, data["from"] or chat_id, options)]
+        case _:
+            return [Deleted(message_id, chat_id)]
 
 
 def _acks(data: dict[str, Any]) -> list[EngineEvent]:
@@ -100,3 +109,26 @@ def _acks(data: dict[str, Any]) -> list[EngineEvent]:
         for key in data["keys"]
         if key["fromMe"]
     ]
+
+
+def _members(data: dict[str, Any]) -> list[EngineEvent]:
+    change = _MEMBERS.get(data["action"])
+    if change is None:
+        return []
+    return [GroupAltered(data["chat"], change, data["by"], tuple(data["members"]))]
+
+
+def _notice(data: dict[str, Any]) -> list[EngineEvent]:
+    notices = _LATE_NOTICES if data["late"] else _NOTICES
+    change = notices.get(data["subtype"] or "")
+    if change is None:
+        return []
+    key, group = data["key"], data["group"]
+    value = group["value"]
+    if change is GroupChange.ANNOUNCE_ONLY:
+        value = _SWITCHES.get(str(value).lower())
+    elif change not in _VALUED:
+        value = None
+    by = key["participant"] or data["from"]
+    members = tuple(group["members"])
+    return [GroupAltered(key["chat"], change, by if by != key["chat"] else None, members, value)]

@@ -1,0 +1,165 @@
+// Reading the account: chats, contacts, groups, numbers, profile; and changing its profile.
+//
+// Owns the order and the paging. Rows bear the names of schemas/chats.py. Never opens a chat.
+
+// What comes after a cursor in a sorted list; the cursor is the last row's place.
+const pageOf = (rows, limit, after, placeOf, isAfter) => {
+  const rest = after === null ? rows : rows.filter((row) => isAfter(placeOf(row), after));
+  const page = rest.slice(0, limit);
+  return { rows: page, next: rest.length > limit ? placeOf(page[page.length - 1]) : null };
+};
+
+const nameOf = (text) => (text ? String(text) : null);
+
+// ---- chats ----------------------------------------------------------------------------------------
+
+const isMuted = ({ mute, muteExpiration }) => {
+  const until = Number(mute?.expiration ?? muteExpiration ?? 0);
+  return mute?.isMuted ?? (until === -1 || until > Date.now() / 1000);
+};
+
+const chatRow = (chat) => ({
+  chat_id: idOf(chat.id),
+  name: nameOf(chat.formattedTitle ?? chat.name),
+  is_group: chat.id.isGroup(),
+  unread: Math.max(0, Number(chat.unreadCount) || 0),
+  last_message_at: Number(chat.t) || null,
+  phone: chat.id.isGroup() ? null : phoneOf(chat.id),
+  archived: Boolean(chat.archive),
+  pinned: Boolean(chat.pin),
+  muted: Boolean(isMuted(chat)),
+});
+
+const chatPlace = (row) => `${row.last_message_at ?? 0} ${row.chat_id}`;
+const placeParts = (place) => {
+  const [t, id] = place.split(' ');
+  return [Number(t), id];
+};
+// Last used first; of one second, by id.
+const compareChats = (one, other) => {
+  const [t, id] = placeParts(one);
+  const [otherT, otherId] = placeParts(other);
+  return otherT - t || (id < otherId ? -1 : Number(id > otherId));
+};
+
+calls.chats = async ({ limit, after, groupsOnly }) => {
+  const found = await WPP.chat.list({ onlyGroups: groupsOnly, ignoreGroupMetadata: true });
+  const rows = found
+    .filter(({ id }) => id.isGroup() || ['c.us', 'lid'].includes(id.server))
+    .map(chatRow);
+  rows.sort((one, other) => compareChats(chatPlace(one), chatPlace(other)));
+  return pageOf(rows, limit, after, chatPlace, (place, last) => compareChats(place, last) > 0);
+};
+
+// ---- contacts -------------------------------------------------------------------------------------
+
+const isBlocked = (contact) =>
+  Boolean(contact.isContactBlocked ?? attempt(() => WPP.whatsapp.BlocklistStore.get(contact.id)));
+
+const contactRow = (contact) => ({
+  contact_id: idOf(contact.id),
+  name: nameOf(contact.name),
+  push_name: nameOf(contact.pushname),
+  phone: phoneOf(contact.id),
+  lid: contact.id.isLid() ? idOf(contact.id) : idOf(otherWid(contact.id)),
+  saved: Boolean(contact.isAddressBookContact ?? contact.isMyContact),
+  business: Boolean(contact.isBusiness),
+  blocked: isBlocked(contact),
+});
+
+calls.contacts = async ({ limit, after }) => {
+  const found = (await WPP.contact.list()).filter(({ id }) => ['c.us', 'lid'].includes(id.server));
+  const ids = new Set(found.map(({ id }) => idOf(id)));
+  // WhatsApp may keep one person twice, by number and by lid.
+  const once = found.filter(({ id }) => !(id.isLid() && ids.has(idOf(otherWid(id)))));
+  const rows = once.map(contactRow);
+  rows.sort((one, other) => (one.contact_id < other.contact_id ? -1 : 1));
+  const place = (row) => row.contact_id;
+  return pageOf(rows, limit, after, place, (id, last) => id > last);
+};
+
+calls.checkNumber = async ({ phone }) => {
+  requireOnline();
+  const asked = widOf(`${phone}@c.us`);
+  const found = await askAccount(asked);
+  if (!found) return { phone, exists: false };
+  const wid = found.wid ?? asked;
+  const lid = found.lid ?? (wid.isLid() ? wid : otherWid(wid));
+  const business = Boolean(found.biz);
+  return { phone, exists: true, chat_id: idOf(wid), lid: idOf(lid), business };
+};
+
+// ---- groups ---------------------------------------------------------------------------------------
+
+const memberRow = ({ id, isAdmin, isSuperAdmin }) => ({
+  member_id: idOf(id),
+  admin: Boolean(isAdmin || isSuperAdmin),
+  phone: phoneOf(id),
+});
+
+calls.group = async ({ chat }) => {
+  const known = knownChat(chat);
+  if (!known.id.isGroup()) throw new CallError('chat_not_found');
+  const members = await WPP.group.getParticipants(idOf(known.id));
+  const about = known.groupMetadata;
+  return {
+    chat_id: idOf(known.id),
+    name: String(about.subject ?? known.formattedTitle ?? known.name ?? ''),
+    members: members.map(memberRow),
+    description: nameOf(about.desc),
+    owner_id: idOf(about.owner),
+    created_at: Number(about.creation) || null,
+    announce_only: Boolean(about.announce),
+  };
+};
+
+// ---- the profile ----------------------------------------------------------------------------------
+
+// Where a picture can be had; null when there is none, or it is hidden.
+const pictureOf = async (id) => {
+  const found = await WPP.whatsapp.ProfilePicThumbStore.find(widOf(id));
+  return nameOf(found?.eurl ?? found?.imgFull);
+};
+
+calls.picture = async ({ chat }) => pictureOf(idOf(knownChat(chat).id));
+
+calls.profile = async () => {
+  const me = identity();
+  if (!me) throw new CallError('not_main');
+  return {
+    phone: me.phone,
+    lid: me.lid,
+    name: nameOf(WPP.profile.getMyProfileName()) ?? me.name,
+    about: await orNothing(async () => nameOf(await WPP.profile.getMyStatus()), null),
+    picture_url: await orNothing(() => pictureOf(`${me.phone}@c.us`), null),
+  };
+};
+
+const dataUrlOf = (blob) =>
+  new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(new CallError('media_unreadable'));
+    reader.readAsDataURL(blob);
+  });
+
+const setPicture = async () => {
+  const source = input.files?.[0];
+  if (!source) throw new CallError('media_missing');
+  try {
+    (await createImageBitmap(source)).close();
+  } catch {
+    throw new CallError('not_a_picture');
+  }
+  const { status } = await WPP.profile.setMyProfilePicture(await dataUrlOf(source));
+  if (status !== 200) throw new CallError('refused', `status ${status}`);
+};
+
+// One after the other; what was set before a failure stays, and setting it again changes nothing.
+calls.setProfile = async ({ name, about, picture, removePicture }) => {
+  requireOnline();
+  if (picture) await setPicture();
+  if (removePicture && !(await WPP.profile.removeMyProfilePicture())) throw new CallError('refused');
+  if (about !== null) await WPP.profile.setMyStatus(about);
+  if (name !== null) await WPP.profile.setMyProfileName(name);
+};

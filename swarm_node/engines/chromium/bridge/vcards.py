@@ -1,0 +1,50 @@
+"""vCards of messages that arrived → `ContactCard`s.
+
+Owns the little of vCard 2.1 and 3.0 that WhatsApp's clients write. Pure; strangers wrote what it
+reads, so it never raises and never returns what the schema does not allow.
+"""
+
+import re
+from typing import Final
+
+from schemas.messages import CONTACTS_MAX, NAME_CHARS_MAX, ContactCard
+
+_WAID: Final = re.compile(r"waid=(\d+)", re.IGNORECASE)
+_PHONE: Final = re.compile(r"[1-9][0-9]{6,14}")
+_FOLD: Final = re.compile(r"\r?\n[ \t]")
+_ESCAPED: Final = re.compile(r"\\(.)")
+
+
+def read_cards(texts: list[str]) -> tuple[ContactCard, ...]:
+    """The cards that name a number, in their order; the others are left out."""
+    cards = (_read(text) for text in texts[:CONTACTS_MAX])
+    return tuple(card for card in cards if card is not None)
+
+
+def _read(text: str) -> ContactCard | None:
+    name = organization = phone = ""
+    for line in _FOLD.sub("", text).splitlines():
+        head, _, value = line.partition(":")
+        # `item1.TEL;type=CELL` is a TEL, too.
+        field = head.partition(";")[0].rpartition(".")[2].upper()
+        if field == "FN":
+            name = _plain(value)
+        elif field == "ORG":
+            organization = _plain(value.rstrip(";"))
+        elif field == "TEL" and not phone:
+            phone = _number(head, value)
+    if not phone:
+        return None
+    return ContactCard(name or f"+{phone}", phone, organization or None)
+
+
+def _number(head: str, value: str) -> str:
+    waid = _WAID.search(head)
+    # Without a waid only an international number can be told from a local one.
+    digits = waid[1] if waid else re.sub(r"\D", "", value) if value.strip().startswith("+") else ""
+    return digits if _PHONE.fullmatch(digits) else ""
+
+
+def _plain(value: str) -> str:
+    text = _ESCAPED.sub(lambda found: "\n" if found[1] in "nN" else found[1], value)
+    return text.strip()[:NAME_CHARS_MAX]
