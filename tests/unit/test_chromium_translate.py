@@ -76,7 +76,7 @@ def test_media_is_described() -> None:
     assert (got.mimetype, got.size_bytes, got.filename) == ("application/pdf", 12, "a.pdf")
 
 
-@pytest.mark.parametrize("raw", ["protocol", "ciphertext", "e2e_notification", "gp2", "revoked"])
+@pytest.mark.parametrize("raw", ["protocol", "ciphertext", "e2e_notification", "revoked"])
 def test_what_nobody_wrote_is_no_message(raw: str) -> None:
     assert translate("message", message(type=raw), "ses_1") == []
 
