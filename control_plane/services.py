@@ -23,6 +23,7 @@ from control_plane.dispatcher.delivery import Delivery
 from control_plane.dispatcher.endings import Endings
 from control_plane.dispatcher.shard import ShardDispatcher
 from control_plane.feed.stream_feed import StreamFeed
+from control_plane.feed.told import serve_told
 from control_plane.fleet import OperatorFleet
 from control_plane.ledger.folder import fold_events
 from control_plane.ledger.opening import open_ledger
@@ -85,6 +86,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
     async with (
         keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
         serve_media(bus, state, media),
+        serve_told(bus),
         _snapshots(bus, state, settings, me) as admission,
         open_ledger(bus, settings.ledger) as ledger,
         Background() as tasks,

@@ -276,6 +276,28 @@ class FetchMedia(msgspec.Struct, frozen=True):
     offset: Annotated[int, Meta(ge=0)] = 0
 
 
+class AskTold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node asks which events of a session the stream EVENTS has behind `after_seq`.
+
+    It does so before it publishes what somebody may have published longer ago than the stream's
+    duplicate window reaches. From 0 on every node's events are told; later, its own (which it
+    remembers) need not be.
+    """
+
+    node_id: NodeId
+    tenant_id: TenantId
+    session_id: SessionId
+    after_seq: Annotated[int, Meta(ge=0)] = 0
+
+
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Ids in the stream's order; all up to `seq` are told. `more`: ask again behind it."""
+
+    seq: int
+    event_ids: tuple[str, ...] = ()
+    more: bool = False
+
+
 class PutSnapshotChunk(msgspec.Struct, frozen=True):
     """A node hands over one chunk of a sealed snapshot object, in order; refused with
     `stale_epoch` unless the session is assigned to this node under this epoch."""

@@ -93,22 +93,26 @@ class MessageReceived(msgspec.Struct, frozen=True, tag="message.received", omit_
 
 class MessageReaction(msgspec.Struct, frozen=True, tag="message.reaction", omit_defaults=True):
     """Somebody reacted to a message; an empty `emoji` takes the reaction back. `cause`: the id of
-    our own message that did it, if one did."""
+    our own message that did it, if one did. `reacted_at` is WhatsApp's time of it, in Unix
+    seconds."""
 
     message_id: MessageId
     chat_id: str
     from_id: str
     emoji: str
     cause: MessageId | None = None
+    reacted_at: float | None = None
 
 
 class MessageEdited(msgspec.Struct, frozen=True, tag="message.edited", omit_defaults=True):
-    """A message's text was changed. `cause`: our own edit's id, if it was one."""
+    """A message's text was changed. `cause`: our own edit's id, if it was one. `edited_at` is
+    WhatsApp's time of it, in Unix seconds."""
 
     message_id: MessageId
     chat_id: str
     text: str
     cause: MessageId | None = None
+    edited_at: float | None = None
 
 
 class MessageDeleted(msgspec.Struct, frozen=True, tag="message.deleted", omit_defaults=True):
@@ -120,12 +124,14 @@ class MessageDeleted(msgspec.Struct, frozen=True, tag="message.deleted", omit_de
 
 
 class PollVote(msgspec.Struct, frozen=True, tag="message.poll_vote", omit_defaults=True):
-    """Somebody voted in a poll: all that they chose now (none: they took it back)."""
+    """Somebody voted in a poll: all that they chose now (none: they took it back). `voted_at` is
+    WhatsApp's time of it, in Unix seconds."""
 
     message_id: MessageId
     chat_id: str
     from_id: str
     options: tuple[str, ...] = ()
+    voted_at: float | None = None
 
 
 class PresenceChanged(msgspec.Struct, frozen=True, tag="chat.presence", omit_defaults=True):
@@ -137,13 +143,15 @@ class PresenceChanged(msgspec.Struct, frozen=True, tag="chat.presence", omit_def
 
 
 class GroupChanged(msgspec.Struct, frozen=True, tag="group.changed", omit_defaults=True):
-    """Something about a group or its members changed. `value`: the new name and the like."""
+    """Something about a group or its members changed. `value`: the new name and the like.
+    `changed_at` is WhatsApp's time of it, in Unix seconds."""
 
     chat_id: str
     change: GroupChange
     by: str | None = None
     members: tuple[str, ...] = ()
     value: str | None = None
+    changed_at: float | None = None
 
 
 class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
@@ -187,7 +195,9 @@ def event_name(data: EventData) -> str:
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """An event and where it comes from. `at` is Unix seconds by the node's clock; `epoch` is the
-    session's at that moment: readers reject an older one than they know."""
+    session's at that moment: readers reject a state (`session.*`) of an older one than they know.
+    What happened to a message stays true under any epoch; its `event_id` follows from the fact
+    itself (see `facts.py`), so that it is the same whoever reports it."""
 
     event_id: EventId
     at: float

@@ -32,6 +32,11 @@ def node_media(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.media"
 
 
+def node_told(node_id: str) -> str:
+    """A node asks which events of a session are in the stream: `AskTold` → `Told`."""
+    return f"{ROOT}.node.{node_id}.told"
+
+
 def node_vault(node_id: str, act: str) -> str:
     """A node's snapshots: act `put`, `commit` or `get`; see `commands`."""
     return f"{ROOT}.node.{node_id}.vault.{act}"
@@ -54,6 +59,7 @@ def node_everything(node_id: str) -> str:
 
 ALL_ANNOUNCES: Final = f"{ROOT}.node.*.announce"
 ALL_HEARTBEATS: Final = f"{ROOT}.node.*.heartbeat"
+ALL_NODE_TOLD: Final = f"{ROOT}.node.*.told"
 ALL_NODE_MEDIA: Final = f"{ROOT}.node.*.media"
 ALL_NODE_VAULT_PUTS: Final = f"{ROOT}.node.*.vault.put"
 ALL_NODE_VAULT_COMMITS: Final = f"{ROOT}.node.*.vault.commit"
@@ -188,6 +194,11 @@ def object_of_vault_subject(subject: str) -> tuple[str, bool]:
     """Read `(object name, whether it is the seal)` back from a vault subject."""
     _, _, session_id, number, part = subject.split(".")
     return f"{session_id}/{number}", part == "seal"
+
+
+def node_of_event_subject(subject: str) -> str:
+    """Read the node's id back from an event's subject."""
+    return subject.split(".")[2]
 
 
 def lane_of_subject(subject: str) -> tuple[str, str]:

@@ -15,11 +15,11 @@ import structlog
 import uuid_utils
 
 from schemas import log_keys
-from schemas.commands import FetchMedia, MediaChunk, Pong
-from schemas.events import Event, MessageDeleted, MessageEdited, MessageReaction, MessageSent
+from schemas.commands import AskTold, FetchMedia, MediaChunk, Pong, Told
+from schemas.events import Event
 from schemas.records import Assignment, LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
-from schemas.subjects import assignment_key, node_media, node_vault, observed_key
+from schemas.subjects import assignment_key, node_media, node_told, node_vault, observed_key
 from schemas.subjects import event as event_subject
 from schemas.timing import PROFILES
 from schemas.transport.background import Background
@@ -34,6 +34,8 @@ from swarm_node.heartbeat import Pulse
 from swarm_node.http import Readiness, listening
 from swarm_node.metrics import NodeMetrics
 from swarm_node.node_lease import NodeLease
+from swarm_node.outbox.journal import EventJournal
+from swarm_node.outbox.outbox import EventOutbox
 from swarm_node.session.observed import ObservedWriter
 from swarm_node.supervisor import Supervisor
 from swarm_node.vault.metrics import VaultMetrics
@@ -44,6 +46,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 _FAREWELL_S = 3.0
 _MEDIA_TIMEOUT_S = 20.0
+_TOLD_TIMEOUT_S = 10.0
 
 
 async def run_node(
@@ -94,6 +97,12 @@ class _Node:
             PROFILES[settings.timing],
             on_lost=self._lease_lost,
         )
+        self.outbox = EventOutbox(
+            settings.node_id,
+            EventJournal(data.events),
+            publish=self._publish_event,
+            ask=self._ask_told,
+        )
         self.supervisor = Supervisor(
             settings,
             incarnation=self.incarnation,
@@ -101,7 +110,7 @@ class _Node:
             engines=engines,
             observed=self.observed,
             metrics=self.metrics,
-            publish=self._publish_event,
+            outbox=self.outbox,
             ask_media=self._ask_media,
             may_act=lambda: self.lease.held,
             keeping=NodeVault(
@@ -129,6 +138,7 @@ class _Node:
                 readiness=lambda: Readiness(bus.connected, self.lease.held),
             ) as http_url,
             Background() as tasks,
+            self.outbox.running(),
             self.supervisor.running(),
         ):
             tasks.start(self.lease.run(), name="node lease")
@@ -196,7 +206,13 @@ class _Node:
 
     async def _publish_event(self, event: Event) -> None:
         subject = event_subject(event.node_id, event.tenant_id, event.session_id, event.data)
-        await publish_durable(self.bus, subject, event, dedupe_key(event))
+        await publish_durable(self.bus, subject, event, event.event_id)
+        self.metrics.count_published(event, time.time() - event.at)
+
+    async def _ask_told(self, tenant_id: str, session_id: str, after_seq: int) -> Told:
+        node_id = self.settings.node_id
+        ask = AskTold(node_id, tenant_id, session_id, after_seq)
+        return await request(self.bus, node_told(node_id), ask, Told, timeout_s=_TOLD_TIMEOUT_S)
 
     async def _write_observed(
         self, session_id: str, record: SessionObserved | None, revision: int
@@ -232,20 +248,6 @@ class _Node:
     ) -> T:
         subject = node_vault(self.settings.node_id, act)
         return await request(self.bus, subject, question, answer, timeout_s=timeout_s)
-
-
-def dedupe_key(event: Event) -> str:
-    """What makes a repeat of the event a repeat: its id; for `message.sent`, and for what a message
-    of ours did to another, the message, because each attempt that finds it sent tells so anew."""
-    match event.data:
-        case MessageSent(message_id=message_id):
-            return f"{message_id}.sent"
-        case MessageReaction(cause=str(cause)) | MessageEdited(cause=str(cause)):
-            return f"{cause}.applied"
-        case MessageDeleted(cause=str(cause)):
-            return f"{cause}.applied"
-        case _:
-            return event.event_id
 
 
 def _version() -> str:

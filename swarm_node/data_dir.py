@@ -20,6 +20,7 @@ class DataDir:
         self.root = root.absolute()
         self.profiles = self.root / "profiles"
         self.vault = self.root / "vault"
+        self.events = self.root / "events"
         self.scratch = self.root / "scratch"
 
     def profile(self, session_id: str) -> Path:
@@ -45,7 +46,7 @@ class DataDir:
 
         Scratch files of a process that was killed are removed. Raises `data_dir_locked`.
         """
-        for folder in (self.profiles, self.vault):
+        for folder in (self.profiles, self.vault, self.events):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(self.root / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

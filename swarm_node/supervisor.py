@@ -23,7 +23,6 @@ from schemas.commands import (
     StartSession,
 )
 from schemas.errors import BlazzError, ErrorCode
-from schemas.events import Event
 from schemas.records import SessionLoad
 from schemas.states import EngineKind, SessionState
 from schemas.transport.background import Background
@@ -33,11 +32,11 @@ from swarm_node.data_dir import DataDir
 from swarm_node.engines.contract import Engine, EngineSpec
 from swarm_node.engines.registry import EngineRegistry
 from swarm_node.metrics import NodeMetrics
+from swarm_node.outbox.outbox import EventOutbox, SessionOutbox
 from swarm_node.session.calls import SessionCalls
 from swarm_node.session.mailbox import Verb
 from swarm_node.session.media import AskChunk, MediaCache, MediaFetcher
 from swarm_node.session.observed import ObservedWriter, RunnerIdentity
-from swarm_node.session.outbox import Outbox, Publish
 from swarm_node.session.runner import SessionRunner
 from swarm_node.session.safekeeping import Safekeeping
 from swarm_node.session.start_gate import StartGate
@@ -72,7 +71,7 @@ class Supervisor:
         engines: EngineRegistry,
         observed: ObservedWriter,
         metrics: NodeMetrics,
-        publish: Publish,
+        outbox: EventOutbox,
         ask_media: AskChunk,
         may_act: Callable[[], bool],
         keeping: Callable[[Admission], Safekeeping | None] = lambda _admission: None,
@@ -83,7 +82,7 @@ class Supervisor:
         self._engines = engines
         self._observed = observed
         self._metrics = metrics
-        self._publish = publish
+        self._outbox = outbox
         self._may_act = may_act
         self._keeping = keeping
         self._fetcher = MediaFetcher(settings.node_id, data.scratch, ask_media)
@@ -294,8 +293,15 @@ class Supervisor:
     def _admit(
         self, command: CreateSession | StartSession, factory: Callable[[EngineSpec], Engine]
     ) -> Held:
-        runner = self._runner(command, factory)
+        outbox = self._outbox.of(
+            tenant_id=command.tenant_id,
+            session_id=command.session_id,
+            epoch=command.epoch,
+            waiting_max=self._settings.session.events_waiting_max,
+        )
+        runner = self._runner(command, factory, outbox)
         task = self._tasks.start(self._run(runner), name=f"session {command.session_id}")
+        task.add_done_callback(lambda _: outbox.close())
         held = Held(runner, SessionCalls(runner, self._fetcher, self._cache), task)
         self._held[command.session_id] = held
         log.info(
@@ -309,7 +315,10 @@ class Supervisor:
         return held
 
     def _runner(
-        self, command: CreateSession | StartSession, factory: Callable[[EngineSpec], Engine]
+        self,
+        command: CreateSession | StartSession,
+        factory: Callable[[EngineSpec], Engine],
+        outbox: SessionOutbox,
     ) -> SessionRunner:
         spec = EngineSpec(
             session_id=command.session_id,
@@ -335,24 +344,13 @@ class Supervisor:
             make_engine=lambda storage: factory(
                 msgspec.structs.replace(spec, page_storage=storage)
             ),
-            outbox=Outbox(
-                self._store_event,
-                tenant_id=command.tenant_id,
-                session_id=command.session_id,
-                node_id=self._settings.node_id,
-                epoch=command.epoch,
-                waiting_max=self._settings.session.events_waiting_max,
-            ),
+            outbox=outbox,
             gate=self._gates[command.engine],
             timings=self._settings.session,
             observe=self._observed.observe,
             on_transition=on_transition,
             keeping=self._keeping(command),
         )
-
-    async def _store_event(self, event: Event) -> None:
-        await self._publish(event)
-        self._metrics.count_published(event, time.time() - event.at)
 
     async def _run(self, runner: SessionRunner) -> None:
         """One session's crash is its own: the node and the others go on."""

@@ -86,20 +86,23 @@ class AckChanged(msgspec.Struct, frozen=True):
 
 
 class Reacted(msgspec.Struct, frozen=True):
-    """Somebody reacted; an empty `emoji` takes it back."""
+    """Somebody reacted; an empty `emoji` takes it back. `reacted_at`: WhatsApp's time of it (Unix
+    seconds), the same at every report: it tells a repeat from the same thing done again."""
 
     message_id: str
     chat_id: str
     from_id: str
     emoji: str
+    reacted_at: float | None = None
 
 
 class Edited(msgspec.Struct, frozen=True):
-    """A message's text was changed."""
+    """A message's text was changed. `edited_at`: as `Reacted.reacted_at`."""
 
     message_id: str
     chat_id: str
     text: str
+    edited_at: float | None = None
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -110,12 +113,14 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 class PollVoted(msgspec.Struct, frozen=True):
-    """Somebody voted: all that they chose now, as the options read; none takes the vote back."""
+    """Somebody voted: all that they chose now, as the options read; none takes the vote back.
+    `voted_at`: as `Reacted.reacted_at`."""
 
     message_id: str
     chat_id: str
     from_id: str
     options: tuple[str, ...]
+    voted_at: float | None = None
 
 
 class PresenceSeen(msgspec.Struct, frozen=True):
@@ -127,13 +132,15 @@ class PresenceSeen(msgspec.Struct, frozen=True):
 
 
 class GroupAltered(msgspec.Struct, frozen=True):
-    """A group of ours, or who is in it, changed. `by` did it; `value`: a new name and the like."""
+    """A group of ours, or who is in it, changed. `by` did it; `value`: a new name and the like.
+    `changed_at`: as `Reacted.reacted_at`."""
 
     chat_id: str
     change: GroupChange
     by: str | None = None
     members: tuple[str, ...] = ()
     value: str | None = None
+    changed_at: float | None = None
 
 
 class CallSeen(msgspec.Struct, frozen=True):

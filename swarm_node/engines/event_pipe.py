@@ -17,6 +17,10 @@ class EventPipe:
     def __init__(self, waiting_max: int = 256) -> None:
         self._waiting_max = waiting_max
         self._waiting: deque[EngineEvent] = deque()
+        self.put_count = 0
+        """How many were put in."""
+        self._settled_count = 0
+        self._settled = asyncio.Event()
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
@@ -28,7 +32,15 @@ class EventPipe:
             await self._room.wait()
         if not self._closed:
             self._waiting.append(event)
+            self.put_count += 1
             self._some.set()
+
+    async def wait_settled(self, count: int) -> None:
+        """Wait until the reader is done with the first `count` events: it asked for the next.
+        For ever, if it never does."""
+        while self._settled_count < count:
+            self._settled.clear()
+            await self._settled.wait()
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -43,6 +55,8 @@ class EventPipe:
                 event = self._waiting.popleft()
                 self._room.set()
                 yield event
+                self._settled_count += 1
+                self._settled.set()
             if self._closed:
                 return
             self._some.clear()

@@ -71,15 +71,15 @@ class SessionCalls:
             return _final(command, error)
         finally:
             self._sends_waiting -= 1
-        # Told on every such answer: the one before may have been lost with its node. The stream
-        # takes it once. How a message failed is told by the dispatcher alone,
-        # for only it knows when one is given up.
-        self._runner.report(
+        # Told on every such answer, and before it: the one before may have been lost with its node,
+        # and after the answer nobody asks again. The stream takes it once. How a message failed is
+        # told by the dispatcher alone, for only it knows when one is given up.
+        await self._runner.report(
             MessageSent(message_id=command.message_id, chat_id=outcome.chat_id, ack=outcome.ack)
         )
         done = applied(command, self._me)
         if done is not None:
-            self._runner.report(done)
+            await self._runner.report(done)
         checkpoint(At.ACK_BEFORE)
         return SendAnswer(
             message_id=command.message_id,

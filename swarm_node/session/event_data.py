@@ -52,10 +52,14 @@ def event_data(seen: Plain) -> events.EventData:
                 chat_id=seen.chat_id,
                 from_id=seen.from_id,
                 emoji=seen.emoji,
+                reacted_at=seen.reacted_at,
             )
         case contract.Edited():
             return events.MessageEdited(
-                message_id=seen.message_id, chat_id=seen.chat_id, text=seen.text
+                message_id=seen.message_id,
+                chat_id=seen.chat_id,
+                text=seen.text,
+                edited_at=seen.edited_at,
             )
         case contract.Deleted():
             return events.MessageDeleted(message_id=seen.message_id, chat_id=seen.chat_id)
@@ -65,6 +69,7 @@ def event_data(seen: Plain) -> events.EventData:
                 chat_id=seen.chat_id,
                 from_id=seen.from_id,
                 options=seen.options,
+                voted_at=seen.voted_at,
             )
         case contract.PresenceSeen():
             return events.PresenceChanged(
@@ -77,6 +82,7 @@ def event_data(seen: Plain) -> events.EventData:
                 by=seen.by,
                 members=seen.members,
                 value=seen.value,
+                changed_at=seen.changed_at,
             )
         case contract.CallSeen():
             return events.Call(

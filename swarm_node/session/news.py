@@ -13,8 +13,8 @@ from schemas.commands import SessionAnswer
 from schemas.records import SessionObserved
 from schemas.states import SessionState
 from swarm_node.engines.contract import Identity
+from swarm_node.outbox.outbox import SessionOutbox
 from swarm_node.session.observed import RunnerIdentity, observed_record
-from swarm_node.session.outbox import Outbox
 
 Observe = Callable[[SessionObserved], None]
 OnTransition = Callable[[SessionState, SessionState, str | None], None]
@@ -28,7 +28,7 @@ class StateNews:
         who: RunnerIdentity,
         *,
         log: FilteringBoundLogger,
-        outbox: Outbox,
+        outbox: SessionOutbox,
         observe: Observe,
         on_transition: OnTransition,
     ) -> None:

@@ -25,13 +25,13 @@ from swarm_node.core import backoff
 from swarm_node.core.session_table import Effect, Event, IllegalTransitionError, step
 from swarm_node.engines import contract
 from swarm_node.engines.contract import Engine, EngineEvent, Identity
+from swarm_node.outbox.outbox import SessionOutbox
 from swarm_node.session.code_board import CodeBoard
 from swarm_node.session.engine_slot import EngineSlot, MakeEngine
 from swarm_node.session.event_data import StateBearing, event_data
 from swarm_node.session.mailbox import Mailbox, Order, Probed, RelaunchDue, Saw, Verb
 from swarm_node.session.news import Observe, OnTransition, StateNews
 from swarm_node.session.observed import RunnerIdentity
-from swarm_node.session.outbox import Outbox
 from swarm_node.session.prober import Prober
 from swarm_node.session.safekeeping import NotKept, Safekeeping
 from swarm_node.session.start_gate import StartGate
@@ -55,7 +55,7 @@ class SessionRunner:
         who: RunnerIdentity,
         *,
         make_engine: MakeEngine,
-        outbox: Outbox,
+        outbox: SessionOutbox,
         gate: StartGate,
         timings: SessionTimings,
         observe: Observe,
@@ -142,10 +142,10 @@ class SessionRunner:
             await self._slot.kill()
         return await self._mailbox.order(Verb.FENCE)
 
-    def report(self, data: events.EventData) -> None:
-        """Have an event of this session published."""
+    async def report(self, data: events.EventData) -> None:
+        """Have an event of this session published; returns when a crash can no longer lose it."""
         self._keeping.note_activity()
-        self._outbox.put_now(data)
+        await self._outbox.put(data)
 
     async def probed(self, result: Probed) -> None:
         """The prober's result."""
@@ -158,7 +158,7 @@ class SessionRunner:
         and `finish` first."""
         try:
             async with self._tasks:
-                for part in (self._outbox, self._prober, self._keeping):
+                for part in (self._prober, self._keeping):
                     self._tasks.start(part.run(), name=type(part).__name__)
                 try:
                     while True:

@@ -219,6 +219,8 @@ SAMPLES: list[msgspec.Struct] = [
     ),
     commands.MediaChunk(data=b"\x00\xffab", offset=0, total_bytes=4, mimetype="image/png"),
     commands.FetchMedia(node_id="node-a", session_id=SESSION, media_id=MEDIA, offset=1),
+    commands.AskTold(node_id="node-a", tenant_id="acme", session_id=SESSION, after_seq=9),
+    commands.Told(seq=12, event_ids=(EVENT,), more=True),
     commands.PutSnapshotChunk(
         node_id="node-a",
         session_id=SESSION,

@@ -16,6 +16,7 @@ import pytest
 
 from cli.embedded.identities import IdentityStore, Role
 from cli.embedded.server import EmbeddedNats
+from control_plane.feed.told import serve_told
 from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from sandbox.settings import SandboxSettings
@@ -234,6 +235,7 @@ async def world(nats: EmbeddedNats, bus: Bus, tmp_path: Path) -> AsyncIterator[W
     async with (
         Sandbox(SandboxSettings()) as sandbox,
         PhoneBook(sandbox.api_url) as book,
+        serve_told(bus),
         Background() as tasks,
     ):
         made = World(nats, bus, sandbox, book, tmp_path)

@@ -1,4 +1,4 @@
-"""The node's small parts: outbox, event pipe, media cache, loopback store."""
+"""The node's small parts: event pipe, media cache, loopback store."""
 
 import asyncio
 import resource
@@ -7,65 +7,11 @@ from pathlib import Path
 import pytest
 
 from schemas import switch_wire as wire
-from schemas.errors import BlazzError, ErrorCode
-from schemas.events import Event, SessionSync
-from schemas.ids import EventId
 from swarm_node.engines.contract import MediaBytes, MediaKey, SyncProgress
 from swarm_node.engines.event_pipe import EventPipe
-from swarm_node.engines.loopback.journal import Journal
 from swarm_node.engines.loopback.store import LinkedDevice, ProfileStore
+from swarm_node.journal import Journal
 from swarm_node.session.media import MediaCache
-from swarm_node.session.outbox import Outbox
-from tests.waiting import eventually
-
-
-class Stream:
-    """A stream that takes events when it is up."""
-
-    def __init__(self) -> None:
-        self.up = False
-        self.tries = 0
-        self.stored: list[Event] = []
-
-    async def publish(self, event: Event) -> None:
-        self.tries += 1
-        if not self.up:
-            raise BlazzError(ErrorCode.NATS_UNAVAILABLE)
-        self.stored.append(event)
-
-
-def outbox(stream: Stream, waiting_max: int) -> Outbox:
-    return Outbox(
-        stream.publish,
-        tenant_id="acme",
-        session_id="ses_1",
-        node_id="n1",
-        epoch=4,
-        waiting_max=waiting_max,
-    )
-
-
-async def test_an_outage_holds_events_back_and_loses_none() -> None:
-    stream = Stream()
-    box = outbox(stream, waiting_max=3)
-    publisher = asyncio.get_running_loop().create_task(box.run())
-    for percent in range(3):
-        await box.put(SessionSync(percent))
-    assert box.full
-    waiting = asyncio.get_running_loop().create_task(box.put(SessionSync(3)))
-    await eventually(lambda: stream.tries >= 2)
-    assert not waiting.done()
-    box.put_now(SessionSync(99))  # a state's event may pass the bound
-    stream.up = True
-    await waiting
-    await box.drain(5)
-    publisher.cancel()
-    assert [event.data for event in stream.stored] == [
-        SessionSync(percent) for percent in (0, 1, 2, 99, 3)
-    ]
-    ids: set[EventId] = {event.event_id for event in stream.stored}
-    assert len(ids) == 5
-    assert {event.epoch for event in stream.stored} == {4}
 
 
 async def test_a_full_pipe_makes_the_engine_wait_and_its_end_is_read_out() -> None:

@@ -21,6 +21,7 @@ from schemas.commands import (
     RestartSession,
     StartSession,
     StopSession,
+    Told,
 )
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, SessionStateChanged
@@ -35,6 +36,8 @@ from swarm_node.engines.loopback.engine import LoopbackEngine
 from swarm_node.engines.loopback.settings import LoopbackFaults, LoopbackSettings
 from swarm_node.engines.registry import EngineRegistry
 from swarm_node.metrics import NodeMetrics
+from swarm_node.outbox.journal import EventJournal
+from swarm_node.outbox.outbox import EventOutbox
 from swarm_node.session.mailbox import Verb
 from swarm_node.session.observed import ObservedWriter
 from swarm_node.session.timings import SessionTimings
@@ -72,6 +75,9 @@ class World:
     async def revise(self, record: SessionObserved) -> int | None:
         return self.assignment_revision if record.epoch == self.assignment_epoch else None
 
+    async def nothing_told(self, _tenant: str, _session: str, after_seq: int) -> Told:
+        return Told(seq=after_seq)
+
     async def no_media(self, _ask: FetchMedia) -> MediaChunk:
         raise BlazzError(ErrorCode.MEDIA_NOT_FOUND)
 
@@ -96,6 +102,9 @@ class World:
             made.supersede(key, epoch)
 
         observed = ObservedWriter(self.write, revise=self.revise, superseded=superseded)
+        outbox = EventOutbox(
+            "n1", EventJournal(folder / "events"), publish=self.publish, ask=self.nothing_told
+        )
         made = Supervisor(
             settings,
             incarnation="i1",
@@ -105,12 +114,12 @@ class World:
             ),
             observed=observed,
             metrics=NodeMetrics("n1", "0"),
-            publish=self.publish,
+            outbox=outbox,
             ask_media=self.no_media,
             may_act=lambda: self.lease,
         )
         with data.locked():
-            async with made.running():
+            async with outbox.running(), made.running():
                 writer = asyncio.get_running_loop().create_task(observed.run())
                 try:
                     yield made

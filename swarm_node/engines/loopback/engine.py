@@ -22,6 +22,7 @@ from swarm_node.engines import contract
 from swarm_node.engines.contract import EngineSpec, SendOutcome, SendRequest
 from swarm_node.engines.event_pipe import EventPipe
 from swarm_node.engines.loopback import translate
+from swarm_node.engines.loopback.confirmations import Confirmations
 from swarm_node.engines.loopback.link import SwitchLink
 from swarm_node.engines.loopback.settings import LoopbackSettings
 from swarm_node.engines.loopback.store import SNAPSHOT_FILES, LinkedDevice, ProfileStore
@@ -51,6 +52,7 @@ class LoopbackEngine(NoAccountCalls):
         self._replies_to_lose = settings.faults.replies_lost
         self._probes_to_lose = settings.faults.probes_lost
         self._pipe = EventPipe()
+        self._confirmations = Confirmations(self._pipe)
         self._store: ProfileStore | None = None
         self._link: SwitchLink | None = None
         self._life: asyncio.Task[None] | None = None
@@ -115,6 +117,7 @@ class LoopbackEngine(NoAccountCalls):
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch_ready(), name="ready watch")
+                tasks.create_task(self._confirmations.run(link), name="confirmations")
                 if self._faults.crash_after_s:
                     tasks.create_task(self._crash(), name="crash fault")
                 if not self._faults.never_ready:
@@ -145,10 +148,12 @@ class LoopbackEngine(NoAccountCalls):
     async def _on_frame(self, frame: wire.SwitchFrame) -> None:
         store, link = self._parts()
         if isinstance(frame, _QUEUED):
-            if store.apply_queued(frame):
-                for event in translate.queued_events(frame, self._spec.session_id):
-                    await self._pipe.put(event)
-            await link.tell(wire.Stored(seq=frame.seq))
+            store.apply_queued(frame)
+            # One that comes again may have been kept by us and lost on its way to the world: it is
+            # reported again too. The switch forgets it only when the reader is done with it.
+            for event in translate.queued_events(frame, self._spec.session_id):
+                await self._pipe.put(event)
+            self._confirmations.add(frame.seq)
             return
         match frame:
             case wire.Qr():

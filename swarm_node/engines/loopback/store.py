@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from schemas import switch_wire as wire
 from schemas.errors import BlazzError, ErrorCode
 from swarm_node.engines.contract import SnapshotFiles
-from swarm_node.engines.loopback.journal import Journal
+from swarm_node.journal import Journal
 
 DIRECTORY: Final = "loopback"
 SNAPSHOT_FILES: Final = SnapshotFiles(

@@ -74,9 +74,11 @@ def queued_events(frame: wire.QueuedFrame, session_id: str) -> list[contract.Eng
         case wire.Ack(ids=ids, chat=chat, ack=ack):
             return [contract.AckChanged(one, chat, Ack.from_level(ack)) for one in ids]
         case wire.Reaction():
-            return [contract.Reacted(frame.id, frame.chat, frame.sender, frame.emoji)]
+            return [
+                contract.Reacted(frame.id, frame.chat, frame.sender, frame.emoji, float(frame.ts))
+            ]
         case wire.Edited():
-            return [contract.Edited(frame.id, frame.chat, frame.body)]
+            return [contract.Edited(frame.id, frame.chat, frame.body, float(frame.ts))]
         case wire.Deleted():
             return [contract.Deleted(frame.id, frame.chat)]
         case _:

@@ -1,4 +1,4 @@
-"""An append-only file of changes: what a loopback profile is made of.
+"""An append-only file of changes: what a loopback profile and the node's event journal are made of.
 
 Owns the file's format and its rewriting. A line is one change with its checksum, so a copy cut
 anywhere holds the changes up to a moment, whole. A rewrite makes a new file under a new name: a
@@ -55,15 +55,16 @@ class Journal:
             if old != target:
                 old.unlink(missing_ok=True)
 
-    def append(self, change: bytes) -> None:
-        """Keep a change; it is on the disk when this returns. `change` has no line break.
+    def append(self, *changes: bytes) -> None:
+        """Keep changes; they are on the disk when this returns. None has a line break.
 
-        Raises `OSError`; the change is then not kept.
+        Raises `OSError`; then nobody may rely on any of them, though some may be there.
         """
-        line = (b"\n" if self._torn else b"") + _line(change) + b"\n"
+        lines = b"".join(_line(change) + b"\n" for change in changes)
+        lines = (b"\n" if self._torn else b"") + lines
         self._torn = True
-        if os.write(self._fd, line) != len(line):
-            raise OSError(errno.ENOSPC, "the disk took only a part of the change")
+        if os.write(self._fd, lines) != len(lines):
+            raise OSError(errno.ENOSPC, "the disk took only a part of the changes")
         os.fdatasync(self._fd)
         self._torn = False
 
