@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.chaos.bus_proxy import BusProxy
 
+from bench.bus_proxy import BusProxy
 from cli import settings_file
 from cli.processes import Child, ChildSpec, blazz_argv, spawn
 from control_plane.feed.told import serve_told
