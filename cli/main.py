@@ -55,6 +55,10 @@ FleetConfig = Annotated[
     Path | None, Parameter(help="A control plane's TOML file; it runs on that machine.")
 ]
 FleetDir = Annotated[Path | None, Parameter(help="Instead: the data directory of `blazz up`.")]
+MongoUriFile = Annotated[
+    Path | None,
+    Parameter(help="Keep snapshots in MongoDB GridFS: a file (mode 0600) that holds its URI."),
+]
 JsonOut = Annotated[bool, Parameter(help="Print one JSON object.", negative="")]
 ReadyFile = Annotated[Path | None, Parameter(help="Write one JSON object there when ready.")]
 
@@ -66,17 +70,15 @@ def up(
     host: Annotated[str, Parameter(help="Address the API listens on.")] = "127.0.0.1",
     data_dir: Annotated[Path | None, Parameter(help="Where everything is kept.")] = None,
     sessions_max: Annotated[int, Parameter(help="Most sessions on this machine.")] = 30,
+    mongo_uri_file: MongoUriFile = None,
     verbose: Verbose = False,
 ) -> None:
     """Run it all on this machine, against the real WhatsApp Web: NATS, control plane, one node."""
     from cli.up import UpOptions, run_up
 
     _pretty_logs(verbose)
-    _finish(
-        lambda stop: run_up(
-            UpOptions(host=host, port=port, data_dir=data_dir, sessions_max=sessions_max), stop
-        )
-    )
+    options = UpOptions(host, port, data_dir, sessions_max, mongo_uri_file)
+    _finish(lambda stop: run_up(options, stop))
 
 
 @app.command(group=_run)

@@ -22,6 +22,7 @@ class UpOptions(msgspec.Struct, frozen=True):
     port: int
     data_dir: Path | None
     sessions_max: int
+    mongo_uri_file: Path | None = None
 
 
 def default_data_dir() -> Path:
@@ -40,6 +41,7 @@ async def run_up(options: UpOptions, stop: asyncio.Event) -> Exit:
         host=options.host,
         port=options.port,
         chromium=settings_from_environment(),
+        mongo_uri_file=options.mongo_uri_file and options.mongo_uri_file.absolute(),
     )
     print("Starting NATS, the control plane and a node…", file=sys.stderr)
     async with open_stack(plan, _say_respawn) as stack:

@@ -26,22 +26,25 @@ from cli.stack import INFO_FILE, NodePlan
 from schemas.api import (
     DrainNode,
     MoveRequest,
+    NewMessage,
     NewSession,
     NodeDetail,
     NodeView,
     RebalanceView,
     SessionView,
 )
+from schemas.commands import COMMANDS
 from schemas.errors import BlazzError, ErrorCode
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotHead
-from schemas.states import SessionState
+from schemas.states import MessageState, SessionState
 from schemas.subjects import snapshot_head_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
+IN_FLIGHT_S = 25.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -278,3 +281,31 @@ async def test_after_a_logout_nothing_begins_from_the_unlinked_device(stage: Sta
     views = await until(stage, online_on("node-a"), what="it is online on the first node")
     assert views[0].phone == "15559999"
     await never_held_twice(stage)
+
+
+async def test_a_message_in_flight_ends_with_its_nodes_process_not_with_its_time_limit(
+    stage: Stage,
+) -> None:
+    session = (await linked(stage, 1, on="node-a", but=("node-b",)))[0].session_id
+    await mark(stage, "node-b", "cordon")
+    friend = await stage.book.create("15558888")
+    await stage.book.set_faults(ack_delay_ms=60_000)
+    message = NewMessage(to=friend.wid, text="out, and never answered")
+    sent = await stage.api.send(session, message)
+
+    async def at_whatsapp() -> int:
+        accepted = await stage.book.log(0, "message.accepted")
+        return sum(entry.id == sent.message_id for entry in accepted)
+
+    await eventually(at_whatsapp, what="WhatsApp has it")
+    await stage.stack.node("node-a").take_down()
+    await stage.book.clear_faults()
+    await stage.stack.node("node-a").start()
+    # Nobody answers the first request any more, whose limit is a minute.
+    assert COMMANDS["send_message"].timeout_s > 2 * IN_FLIGHT_S
+
+    async def ended() -> bool:
+        return (await stage.api.message(session, sent.message_id)).state is MessageState.SENT
+
+    await eventually(ended, timeout_s=IN_FLIGHT_S, what="it was asked for again")
+    assert await at_whatsapp() == 1
