@@ -10,39 +10,29 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 
-import msgspec
 import structlog
 
 from schemas import switch_wire as wire
+from schemas.chats import ChatPresence
 from schemas.errors import BlazzError, ErrorCode
-from schemas.messages import Media, Text
-from schemas.states import Ack, EngineKind
-from schemas.transport.checkpoints import At, checkpoint
+from schemas.states import EngineKind
 from swarm_node.engines import contract
 from swarm_node.engines.contract import EngineSpec, SendOutcome, SendRequest
 from swarm_node.engines.event_pipe import EventPipe
 from swarm_node.engines.loopback import translate
+from swarm_node.engines.loopback.account import AccountCalls
 from swarm_node.engines.loopback.confirmations import Confirmations
 from swarm_node.engines.loopback.link import SwitchLink
+from swarm_node.engines.loopback.outgoing import Outgoing
 from swarm_node.engines.loopback.settings import LoopbackSettings
 from swarm_node.engines.loopback.store import SNAPSHOT_FILES, LinkedDevice, ProfileStore
-from swarm_node.engines.unsupported import NoAccountCalls
 
 log = structlog.get_logger()
 
-_QUEUED = (
-    wire.MessageIn,
-    wire.Ack,
-    wire.ReadElsewhere,
-    wire.Reaction,
-    wire.Edited,
-    wire.Deleted,
-    wire.ChatAdded,
-)
 _GONE_FOR_GOOD = ("unlinked", "stale_state", "unknown_device")
 
 
-class LoopbackEngine(NoAccountCalls):
+class LoopbackEngine(AccountCalls):
     """An `Engine` over the switch's wire."""
 
     def __init__(self, spec: EngineSpec, settings: LoopbackSettings) -> None:
@@ -146,8 +136,8 @@ class LoopbackEngine(NoAccountCalls):
     # Frames in -----------------------------------------------------------------------------------
 
     async def _on_frame(self, frame: wire.SwitchFrame) -> None:
-        store, link = self._parts()
-        if isinstance(frame, _QUEUED):
+        store, _ = self._parts()
+        if isinstance(frame, wire.QueuedFrame):
             store.apply_queued(frame)
             # One that comes again may have been kept by us and lost on its way to the world: it is
             # reported again too. The switch forgets it only when the reader is done with it.
@@ -174,13 +164,15 @@ class LoopbackEngine(NoAccountCalls):
             case wire.SyncDone():
                 self._synced = True
                 await self._pipe.put(contract.ConnectionChanged("in use"))
-            case wire.Notice(kind=kind):
-                await link.tell(wire.NoticeAck(kind=kind))
             case _:
-                await self._on_end_frame(frame)
+                await self._on_rarer_frame(frame)
 
-    async def _on_end_frame(self, frame: wire.SwitchFrame) -> None:
+    async def _on_rarer_frame(self, frame: wire.SwitchFrame) -> None:
         match frame:
+            case wire.Presence(chat=chat, sender=sender, state=state):
+                await self._pipe.put(contract.PresenceSeen(chat, sender, ChatPresence(state)))
+            case wire.Notice(kind=kind):
+                await self._parts()[1].tell(wire.NoticeAck(kind=kind))
             case wire.Conflict():
                 self._conflict = True
                 self._parts()[1].give_up()
@@ -274,77 +266,11 @@ class LoopbackEngine(NoAccountCalls):
 
     async def send(self, request: SendRequest) -> SendOutcome:
         """Look the id up in the own store, send unless found, wait until the switch has it."""
-        if not isinstance(request.content, Text | Media):
-            raise BlazzError(ErrorCode.UNSUPPORTED_BY_ENGINE, "only text and media so far")
-        store, link = self._parts()
-        checkpoint(At.LOOKUP_BEFORE)
-        before = store.sent_before(request.message_id)
-        checkpoint(At.LOOKUP_AFTER)
-        if before is not None and before.ack >= wire.ACK_SENT:
-            return SendOutcome(before.chat, Ack.from_level(before.ack), found_before=True)
-        kind = translate.message_type(request.content)
-        chat = before.chat if before is not None else await self._chat_of(request.to)
-        media = await self._upload(request)
-        message = wire.Message(
-            id=request.message_id,
-            chat=chat,
-            sender=self._device.me if self._device else "",
-            from_me=True,
-            type=kind,
-            ts=int(time.time()),
-            body=translate.body(request.content),
-            media=media,
-            quoted_id=request.content.reply_to or "",
-            ack=wire.ACK_CLOCK,
-        )
-        # On disk before it is on the wire: after a crash the id is found and sent as the same one.
-        store.keep_sending(message)
-        checkpoint(At.SEND_BEFORE)
-        answer = await link.ask_any(lambda req: _send_frame(req, message))
-        checkpoint(At.SEND_AFTER)
-        if self._replies_to_lose:
+        outcome = await Outgoing(*self._parts()).send(request)
+        if self._replies_to_lose and not outcome.found_before:
             self._replies_to_lose -= 1
             raise BlazzError(ErrorCode.PAGE_TIMEOUT, "a fault was asked for")
-        if isinstance(answer, wire.SendFailed):
-            raise translate.failure(answer.reason)
-        if not isinstance(answer, wire.Sent):
-            raise BlazzError(ErrorCode.PAGE_ERROR, "an answer to another question came")
-        self._mark_sent(store, message, answer.ts)
-        return SendOutcome(chat, Ack.SENT, found_before=answer.resend)
-
-    @staticmethod
-    def _mark_sent(store: ProfileStore, message: wire.Message, ts: int) -> None:
-        """A receipt may have come before the answer: an ack never falls."""
-        now = store.message(message.id, message.chat)
-        if now is None or now.ack < wire.ACK_SENT:
-            store.keep_sending(msgspec.structs.replace(message, ack=wire.ACK_SENT, ts=ts))
-
-    async def _chat_of(self, to: str) -> str:
-        store, link = self._parts()
-        if store.chat(to) is not None:
-            return to
-        found = await link.ask(lambda req: wire.QueryChat(req=req, wid=to), wire.ChatFound)
-        if found.chat is None:
-            if to.endswith("@c.us"):
-                raise BlazzError(ErrorCode.RECIPIENT_NOT_ON_WHATSAPP)
-            raise BlazzError(ErrorCode.CHAT_NOT_FOUND)
-        store.keep_chat(found.chat)
-        return found.chat.wid
-
-    async def _upload(self, request: SendRequest) -> wire.MediaRef | None:
-        content = request.content
-        if not isinstance(content, Media):
-            return None
-        if request.media_path is None:
-            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "the media was not fetched")
-        _, link = self._parts()
-        stored = await link.upload(request.media_path, content.media.mimetype)
-        return wire.MediaRef(
-            media_id=stored.media_id,
-            mimetype=content.media.mimetype,
-            size=stored.size,
-            filename=content.media.filename or "",
-        )
+        return outcome
 
     async def download(self, key: contract.MediaKey) -> contract.MediaBytes:
         """Read a message's media from the switch."""
@@ -375,19 +301,9 @@ class LoopbackEngine(NoAccountCalls):
             raise BlazzError(ErrorCode.SESSION_NOT_RUNNING, "the engine does not run")
         return self._store, self._link
 
+    def _line(self) -> SwitchLink:
+        return self._parts()[1]
+
     def _not_linked(self) -> None:
         if self._device is not None:
             raise BlazzError(ErrorCode.SESSION_ALREADY_LINKED)
-
-
-def _send_frame(req: int, message: wire.Message) -> wire.Send:
-    return wire.Send(
-        req=req,
-        id=message.id,
-        chat=message.chat,
-        type=message.type,
-        body=message.body,
-        media=message.media,
-        quoted_id=message.quoted_id,
-        client_ts=message.ts,
-    )

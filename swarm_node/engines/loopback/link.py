@@ -198,6 +198,10 @@ class SwitchLink:
         body = await self._transfer("PUT", wire.MEDIA_PATH, data, mimetype)
         return msgspec.json.decode(body, type=wire.MediaStored)
 
+    def media_url(self, media_id: str) -> str:
+        """Where the switch serves media."""
+        return f"{self._settings.media_url}{wire.MEDIA_PATH}/{media_id}"
+
     async def download(self, media_id: str) -> bytes:
         """Read media from the switch. Raises `media_not_found`, `session_not_online`."""
         return await self._transfer("GET", f"{wire.MEDIA_PATH}/{media_id}", None, "")

@@ -8,7 +8,7 @@ enough for tests and load. Never talks to anybody.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -23,6 +23,18 @@ DIRECTORY: Final = "loopback"
 SNAPSHOT_FILES: Final = SnapshotFiles(
     include=(DIRECTORY,), exclude=("*.tmp",), append_only=("*.log",)
 )
+
+
+_NOTHING: Final[dict[str, Any]] = {
+    "body": "",
+    "media": None,
+    "location": None,
+    "contacts": (),
+    "poll": None,
+    "preview": None,
+    "deleted": True,
+}
+"""What is left of a message that was deleted."""
 
 
 class LinkedDevice(msgspec.Struct, frozen=True):
@@ -42,6 +54,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     freshness: int | None = None
     chats: tuple[wire.ChatInfo, ...] = ()
     messages: tuple[wire.Message, ...] = ()
+    acts: tuple[str, ...] = ()
 
 
 class ProfileStore:
@@ -55,6 +68,7 @@ class ProfileStore:
         self._pem = ""
         self._chats: dict[str, wire.ChatInfo] = {}
         self._messages: dict[str, dict[str, wire.Message]] = {}
+        self._acts: dict[str, None] = {}
         self._journal = Journal(directory)
         for line in self._journal.read():
             self._apply(msgspec.json.decode(line, type=Change))
@@ -77,6 +91,7 @@ class ProfileStore:
         self.device, self.freshness, self._pem = None, 0, ""
         self._chats.clear()
         self._messages.clear()
+        self._acts.clear()
         self.key = self._load_key()
 
     def _load_key(self) -> ec.EllipticCurvePrivateKey:
@@ -104,6 +119,21 @@ class ProfileStore:
     def keep_sending(self, message: wire.Message) -> None:
         """Note an own message, before it is sent and when it is."""
         self._keep(Change(messages=(message,)))
+
+    def keep_act(self, frame: wire.React | wire.Edit | wire.Delete) -> None:
+        """Note a reaction, edit or delete of ours that is done, by its own id."""
+        match frame:
+            case wire.React():
+                change = Change()
+            case wire.Edit(body=body):
+                change = self._altered(frame.id, frame.chat, body=body, edited=True)
+            case wire.Delete():
+                change = self._altered(frame.id, frame.chat, **_NOTHING)
+        self._keep(msgspec.structs.replace(change, acts=(frame.own_id,)))
+
+    def acted_before(self, own_id: str) -> bool:
+        """Whether the reaction, edit or delete of this id is done."""
+        return own_id in self._acts
 
     def keep_chat(self, chat: wire.ChatInfo) -> None:
         """Keep a chat that a query found."""
@@ -138,9 +168,9 @@ class ProfileStore:
             case wire.Edited(id=message_id, chat=chat, body=body):
                 return self._altered(message_id, chat, body=body, edited=True)
             case wire.Deleted(id=message_id, chat=chat):
-                return self._altered(message_id, chat, body="", media=None, deleted=True)
-            case wire.ChatAdded(chat=chat):
-                return Change(chats=(chat,))
+                return self._altered(message_id, chat, **_NOTHING)
+            case wire.ChatAdded(chat=info) | wire.GroupChanged(info=info):
+                return Change(chats=(info,))
             case _:
                 return Change()
 
@@ -165,6 +195,7 @@ class ProfileStore:
             self._chats[chat.wid] = chat
         for message in change.messages:
             self._messages.setdefault(message.id, {})[message.chat] = message
+        self._acts.update(dict.fromkeys(change.acts))
 
     def _everything(self) -> Iterator[bytes]:
         """The whole state, as few changes as can be."""
@@ -174,6 +205,7 @@ class ProfileStore:
                 device=self.device,
                 freshness=self.freshness,
                 chats=tuple(self._chats.values()),
+                acts=tuple(self._acts),
             )
             yield msgspec.json.encode(first)
         for by_chat in self._messages.values():

@@ -3,12 +3,28 @@
 Owns the mapping, both ways. Pure. Never a frame's transport.
 """
 
+import re
 from typing import Final
 
+import msgspec
+
 from schemas import switch_wire as wire
+from schemas.chats import CallState, Chat, Contact, Group, GroupChange, GroupMember
 from schemas.errors import BlazzError, ErrorCode
-from schemas.messages import ChatMessage, Content, InboundMedia, Media, Text
+from schemas.messages import (
+    ChatMessage,
+    Contacts,
+    Delete,
+    Edit,
+    InboundMedia,
+    Location,
+    Media,
+    Poll,
+    Reaction,
+    Text,
+)
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
+from swarm_node.core import inbound_content
 from swarm_node.engines import contract
 from swarm_node.engines.loopback.store import LinkedDevice
 
@@ -20,8 +36,19 @@ _KINDS: Final[dict[wire.MessageType, MessageKind]] = {
     "ptt": MessageKind.VOICE,
     "document": MessageKind.DOCUMENT,
     "sticker": MessageKind.STICKER,
+    "location": MessageKind.LOCATION,
+    "vcard": MessageKind.CONTACT,
+    "poll_creation": MessageKind.POLL,
 }
-_TYPES: Final = {kind: type_ for type_, kind in _KINDS.items()}
+_MEDIA_TYPES: Final[dict[MessageKind, wire.MessageType]] = {
+    MessageKind.IMAGE: "image",
+    MessageKind.VIDEO: "video",
+    MessageKind.AUDIO: "audio",
+    MessageKind.VOICE: "ptt",
+    MessageKind.DOCUMENT: "document",
+    MessageKind.STICKER: "sticker",
+}
+_LINK: Final = re.compile(r"https?://([^\s/?#]+)[^\s]*")
 
 _FAILURES: Final[dict[wire.SendFailure, ErrorCode]] = {
     "unknown_chat": ErrorCode.CHAT_NOT_FOUND,
@@ -63,7 +90,24 @@ def chat_message(message: wire.Message, session_id: str) -> ChatMessage:
         ack=Ack.from_level(message.ack),
         edited=message.edited,
         deleted=message.deleted,
+        mentions=message.mentions,
+        forwarded=message.forwarded,
+        location=_location(message.location),
+        contacts=inbound_content.cards((card.name, card.vcard) for card in message.contacts),
+        poll=_poll(message.poll),
     )
+
+
+def _location(place: wire.Location | None) -> Location | None:
+    if place is None:
+        return None
+    return inbound_content.location(place.latitude, place.longitude, place.name, place.address)
+
+
+def _poll(poll: wire.Poll | None) -> Poll | None:
+    if poll is None:
+        return None
+    return inbound_content.poll(poll.question, poll.options, poll.choices_max)
 
 
 def queued_events(frame: wire.QueuedFrame, session_id: str) -> list[contract.EngineEvent]:
@@ -81,25 +125,184 @@ def queued_events(frame: wire.QueuedFrame, session_id: str) -> list[contract.Eng
             return [contract.Edited(frame.id, frame.chat, frame.body, float(frame.ts))]
         case wire.Deleted():
             return [contract.Deleted(frame.id, frame.chat)]
+        case wire.PollVoted():
+            at = float(frame.ts)
+            return [contract.PollVoted(frame.id, frame.chat, frame.sender, frame.options, at)]
+        case wire.GroupChanged():
+            return [
+                contract.GroupAltered(
+                    frame.chat,
+                    GroupChange(frame.change),
+                    frame.by,
+                    frame.members,
+                    frame.value or None,
+                    float(frame.ts),
+                )
+            ]
+        case wire.CallIn():
+            state = CallState(frame.state)
+            group = frame.group or None
+            return [contract.CallSeen(frame.id, frame.sender, state, frame.video, group)]
         case _:
             return []
 
 
-def message_type(content: Content) -> wire.MessageType:
-    """The switch's word for a content. Raises `media_unsupported`."""
-    if not isinstance(content, Media):
-        return "chat"
-    type_ = _TYPES.get(content.kind)
-    if type_ is None or type_ == "chat":
-        raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, f"a {content.kind} can't be sent as media")
+Act = Reaction | Edit | Delete
+"""What changes another message."""
+Sendable = Text | Media | Location | Contacts | Poll
+"""What becomes a message with a content of its own."""
+
+
+def filled(message: wire.Message, content: Sendable) -> wire.Message:
+    """The message with what the content says. Raises `media_unsupported`."""
+    replace = msgspec.structs.replace
+    message = replace(message, quoted_id=content.reply_to or "")
+    match content:
+        case Text(text=text):
+            preview = link_preview(text) if content.link_preview else None
+            return replace(message, body=text, mentions=content.mentions, preview=preview)
+        case Media():
+            return replace(
+                message,
+                type=_media_type(content.kind),
+                body=content.caption or "",
+                mentions=content.mentions,
+            )
+        case Location():
+            place = wire.Location(
+                latitude=content.latitude,
+                longitude=content.longitude,
+                name=content.name or "",
+                address=content.address or "",
+            )
+            return replace(message, type="location", location=place)
+        case Contacts(contacts=contacts):
+            cards = tuple(
+                wire.Card(name=card.name, vcard=inbound_content.vcard(card)) for card in contacts
+            )
+            return replace(message, type="vcard", contacts=cards)
+        case Poll():
+            poll = wire.Poll(
+                question=content.question,
+                options=content.options,
+                choices_max=content.choices_max,
+            )
+            return replace(message, type="poll_creation", poll=poll)
+
+
+def forwarded(message: wire.Message, source: wire.Message) -> wire.Message:
+    """The message with what another one says, shown as forwarded."""
+    return msgspec.structs.replace(
+        message,
+        type=source.type,
+        body=source.body,
+        media=source.media,
+        mentions=source.mentions,
+        location=source.location,
+        contacts=source.contacts,
+        poll=source.poll,
+        preview=source.preview,
+        forwarded=True,
+    )
+
+
+def link_preview(text: str) -> wire.LinkPreview | None:
+    """What a text's first link leads to, as far as it can be told without asking: its host."""
+    link = _LINK.search(text)
+    return wire.LinkPreview(url=link[0], title=link[1]) if link else None
+
+
+def _media_type(kind: MessageKind) -> wire.MessageType:
+    type_ = _MEDIA_TYPES.get(kind)
+    if type_ is None:
+        raise BlazzError(ErrorCode.MEDIA_UNSUPPORTED, f"a {kind} can't be sent as media")
     return type_
 
 
-def body(content: Content) -> str:
-    """The text, or the media's caption."""
-    if isinstance(content, Media):
-        return content.caption or ""
-    return content.text if isinstance(content, Text) else ""
+def send_frame(req: int, message: wire.Message) -> wire.Send:
+    """The frame that sends a message."""
+    return wire.Send(
+        req=req,
+        id=message.id,
+        chat=message.chat,
+        type=message.type,
+        body=message.body,
+        media=message.media,
+        quoted_id=message.quoted_id,
+        mentions=message.mentions,
+        client_ts=message.ts,
+        location=message.location,
+        contacts=message.contacts,
+        poll=message.poll,
+        preview=message.preview,
+        forwarded=message.forwarded,
+    )
+
+
+def act_frame(req: int, own_id: str, act: Act) -> wire.React | wire.Edit | wire.Delete:
+    """The frame that changes another message."""
+    chat, target_id = act.target.chat_id, act.target.message_id
+    match act:
+        case Reaction(emoji=emoji):
+            return wire.React(req=req, chat=chat, id=target_id, emoji=emoji, own_id=own_id)
+        case Edit(text=text):
+            return wire.Edit(req=req, chat=chat, id=target_id, body=text, own_id=own_id)
+        case Delete():
+            return wire.Delete(req=req, chat=chat, id=target_id, own_id=own_id)
+
+
+def chat(info: wire.ChatInfo) -> Chat:
+    """A chat for a list."""
+    is_group = info.wid.endswith("@g.us")
+    return Chat(
+        chat_id=info.wid,
+        name=info.name or None,
+        is_group=is_group,
+        unread=info.unread,
+        last_message_at=float(info.ts) if info.ts else None,
+        phone=None if is_group else _digits(info.phone or info.wid),
+    )
+
+
+def contact(info: wire.ContactInfo) -> Contact:
+    """A contact for a list."""
+    return Contact(
+        contact_id=info.wid,
+        name=info.name or None,
+        push_name=info.pushname or None,
+        phone=_digits(info.phone or info.wid),
+        lid=info.lid or None,
+        saved=bool(info.name),
+        business=info.business,
+    )
+
+
+def group(info: wire.GroupInfo) -> Group:
+    """A group with its members."""
+    return Group(
+        chat_id=info.wid,
+        name=info.name,
+        members=tuple(
+            GroupMember(one.wid, one.admin, _digits(one.phone or one.wid))
+            for one in info.participants
+        ),
+        description=info.description or None,
+        owner_id=info.owner or None,
+        created_at=float(info.created_ts),
+        announce_only=info.announce_only,
+    )
+
+
+def _digits(wid: str) -> str | None:
+    user, _, server = wid.partition("@")
+    return user if server == "c.us" else None
+
+
+def act_failure(reason: str) -> BlazzError:
+    """Why the switch changed nothing."""
+    if reason == "unknown_chat":
+        return BlazzError(ErrorCode.MESSAGE_NOT_FOUND, "the target is not known to WhatsApp")
+    return BlazzError(ErrorCode.MESSAGE_REFUSED, f"refused: {reason}")
 
 
 def failure(reason: wire.SendFailure) -> BlazzError:
