@@ -17,7 +17,7 @@ from bench.stage import Linked, Stage, link_session, open_stage
 from cli.exit_codes import Exit
 from cli.stack import NodePlan
 from cli.steps import until
-from schemas.api import NewMessage
+from schemas.api_messages import NewMessage
 
 NODE = "bench-node"
 FRIEND = "15559990000"

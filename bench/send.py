@@ -19,7 +19,7 @@ from bench.stage import Linked, Stage, link_sessions, open_stage
 from cli.exit_codes import Exit
 from cli.stack import NodePlan, control_plane_name
 from control_plane.core.rate_limit import RatePolicy
-from schemas.api import NewMessage
+from schemas.api_messages import NewMessage
 from schemas.messages import Text
 from schemas.records import OutboxItem
 from schemas.states import EngineKind, SessionState

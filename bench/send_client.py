@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import uvloop
 
-from schemas.api import NewMessage
+from schemas.api_messages import NewMessage
 from schemas.errors import BlazzError
 from schemas.transport.connection import Bus, BusSettings
 from schemas.transport.jetstream import JetStream

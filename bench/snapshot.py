@@ -24,7 +24,7 @@ from bench.stage import Linked, Stage, link_session, open_stage
 from cli.exit_codes import Exit
 from cli.stack import NodePlan
 from sandbox.phone import Phone
-from schemas.api import NewMessage
+from schemas.api_messages import NewMessage
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotPointer
 from schemas.states import EngineKind

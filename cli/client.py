@@ -14,10 +14,8 @@ import msgspec
 
 from schemas.api import (
     LinkView,
-    MediaView,
     MessagePage,
     NewLink,
-    NewMessage,
     NewSession,
     NodePage,
     PairingCodeRequest,
@@ -26,6 +24,7 @@ from schemas.api import (
     SessionPage,
     SessionView,
 )
+from schemas.api_messages import MediaView, NewMessage
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event
 from schemas.messages import ChatMessage

@@ -122,7 +122,6 @@ async def run_control_plane_process(
                 metrics=render,
                 version=VERSION,
                 public_url=settings.http.public_url,
-                default_region=settings.services.default_region,
                 rate=settings.http.rate,
             )
             await serve(

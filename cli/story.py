@@ -15,7 +15,8 @@ import msgspec
 from cli.client import Api
 from cli.steps import Story, expect, until
 from sandbox.phone import Phone, PhoneBook
-from schemas.api import InlineMedia, NewMessage, NewSession, QrView, SessionView
+from schemas.api import NewSession, QrView, SessionView
+from schemas.api_messages import InlineMedia, NewMessage
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import ChatMessage
 from schemas.states import Ack, MessageDirection, MessageState, SessionState

@@ -18,14 +18,17 @@ from litestar.datastructures import State
 from control_plane.http import (
     docs_pages,
     openapi,
+    routes_accounts,
     routes_dead_letters,
     routes_events,
     routes_fleet,
     routes_keys,
     routes_media,
+    routes_message_acts,
     routes_messages,
     routes_probes,
     routes_sessions,
+    routes_tenant,
 )
 from control_plane.http.auth import guard
 from control_plane.http.dependencies import provided
@@ -52,11 +55,14 @@ def create_app(services: Services, settings: HttpSettings) -> Litestar:
         route_handlers=[
             *routes_sessions.ROUTES,
             *routes_messages.ROUTES,
+            *routes_message_acts.ROUTES,
+            *routes_accounts.ROUTES,
             *routes_dead_letters.ROUTES,
             *routes_media.ROUTES,
             *routes_events.ROUTES,
             *routes_fleet.ROUTES,
             *routes_keys.ROUTES,
+            *routes_tenant.ROUTES,
         ],
     )
     return Litestar(

@@ -12,8 +12,10 @@ from control_plane.core.delivery import DeliveryRules
 from control_plane.core.liveness import LivenessRules
 from control_plane.core.reconcile import PlanRules
 from control_plane.ledger.settings import LedgerSettings
+from control_plane.media.quota import MediaLimits
+from control_plane.media.remote import RemoteLimits
+from control_plane.outbound.settings import OutboundSettings
 from control_plane.vault.settings import VaultSettings
-from schemas.pacing import PacingRules
 from schemas.states import EngineKind
 
 
@@ -54,8 +56,6 @@ class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """A busy lane goes to the back of the queue after this many."""
     sweep_s: float = 10.0
     """How often the lanes are listed anew, should the change feed have missed one."""
-    hand_over_s: float = 5.0
-    """When another replica takes a shard over, messages in flight have so long to end."""
     rules: DeliveryRules = DeliveryRules()
 
 
@@ -66,13 +66,12 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     roles: frozenset[Role] = ALL_ROLES
     default_engine: EngineKind = EngineKind.CHROMIUM
     default_region: str | None = None
-    """For phone numbers written without a country code, such as `ID`."""
+    """For phone numbers written without a country code, such as `ID`, where the tenant has no
+    region of its own."""
     liveness: LivenessRules | None = None
     """None: those of the bus's timing profile, which the nodes share."""
     reconciler: ReconcilerSettings = ReconcilerSettings()
     dispatcher: DispatcherSettings = DispatcherSettings()
-    pacing: PacingRules = PacingRules()
-    """For tenants and sessions that want nothing otherwise."""
     vault: VaultSettings | None = None
     """None: the fleet keeps no snapshots, and a session dies with its node's disk."""
     sync_timeout_s: float = 20.0
@@ -81,6 +80,10 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     auth_cache_max: int = 10_000
     idempotency_in_flight_s: float = 120.0
     """A first request that has not ended by then died with its process."""
+    media: MediaLimits = MediaLimits()
+    remote_media: RemoteLimits = RemoteLimits()
+    outbound: OutboundSettings = OutboundSettings()
+    """Where customers' addresses may lead."""
     lane_depth_max: int = 10_000
     """So many messages may wait for one session; more are refused with `queue_full`."""
     ledger: LedgerSettings = LedgerSettings()

@@ -11,7 +11,9 @@ from typing import Protocol
 
 import msgspec
 
+from control_plane.account_ports import Accounts, Tenants
 from control_plane.core.message_identity import OnceKey
+from control_plane.media_ports import MediaStore, RemoteMedia, Uploads
 from schemas.api import (
     DeadLetterView,
     NewSession,
@@ -24,8 +26,8 @@ from schemas.api import (
 )
 from schemas.commands import MediaChunk, PairingCodeAnswer, QrAnswer
 from schemas.events import Event
-from schemas.ids import ChatId, MediaId, MessageId, NodeId, SessionId, TenantId
-from schemas.messages import ChatMessage, Content, MediaRef
+from schemas.ids import ChatId, MessageId, NodeId, SessionId, TenantId
+from schemas.messages import ChatMessage, Content
 from schemas.records import ApiKeyRecord, IdempotencyRecord, LinkTokenRecord
 from schemas.snapshots import SnapshotGeneration
 
@@ -145,23 +147,6 @@ class DeadLetters(Protocol):
         ...
 
     async def drop(self, tenant: TenantId, session: SessionId, message: MessageId) -> None: ...
-
-
-class MediaStore(Protocol):
-    """Uploads waiting to be sent; they expire."""
-
-    async def put(
-        self,
-        tenant: TenantId,
-        data: AsyncIterator[bytes],
-        *,
-        mimetype: str,
-        filename: str | None,
-    ) -> MediaRef:
-        """Store it; `media_too_large` stops the upload as soon as the limit is passed."""
-        ...
-
-    async def ref(self, tenant: TenantId, media: MediaId) -> MediaRef: ...
 
 
 class EventFeed(Protocol):
@@ -292,6 +277,10 @@ class Services(msgspec.Struct, frozen=True):
     messages: Messages
     dead_letters: DeadLetters
     media: MediaStore
+    uploads: Uploads
+    remote_media: RemoteMedia
+    accounts: Accounts
+    tenants: Tenants
     feed: EventFeed
     access: Access
     idempotency: Idempotency

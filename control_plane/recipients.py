@@ -13,7 +13,12 @@ import phonenumbers
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ChatId
 
-_PHONE_JID: Final = re.compile(r"([1-9][0-9]{6,14})@(?:c\.us|s\.whatsapp\.net)", re.ASCII)
+_PHONE_JID: Final = re.compile(r"([1-9][0-9]{6,14})(?::[0-9]{1,3})?@(?:c\.us|s\.whatsapp\.net)")
+"""With or without the number of a device, which is not part of whom one writes to."""
+_PHONE_SERVERS: Final = ("@c.us", "@s.whatsapp.net")
+REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
+"""ISO countries whose phone numbers can be read."""
+_PEOPLE: Final = ("@c.us", "@lid")
 
 
 def chat_id_of(to: str, *, region: str | None = None) -> ChatId:
@@ -25,6 +30,14 @@ def chat_id_of(to: str, *, region: str | None = None) -> ChatId:
     if "@" in text:
         return _jid(text)
     return f"{phone_digits(text, region=region)}@c.us"
+
+
+def person_of(text: str, *, region: str | None = None) -> ChatId:
+    """As `chat_id_of`, and it must be a person. Raises `recipient_invalid`."""
+    chat_id = chat_id_of(text, region=region)
+    if not chat_id.endswith(_PEOPLE):
+        raise BlazzError(ErrorCode.RECIPIENT_INVALID, "it must be a person, not a group")
+    return chat_id
 
 
 def phone_digits(text: str, *, region: str | None = None) -> str:
@@ -59,6 +72,11 @@ def _jid(text: str) -> ChatId:
     phone = _PHONE_JID.fullmatch(text)
     if phone is not None:
         return f"{phone.group(1)}@c.us"
+    if text.endswith(_PHONE_SERVERS):
+        raise BlazzError(
+            ErrorCode.RECIPIENT_INVALID,
+            "a phone's chat id begins with the country code and the number, digits only",
+        )
     try:
         return msgspec.convert(text, ChatId)
     except msgspec.ValidationError:

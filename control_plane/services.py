@@ -16,26 +16,28 @@ import structlog
 from control_plane.access.id_secret import IdSecret
 from control_plane.access.idempotency import BucketIdempotency
 from control_plane.access.keys import BucketAccess
+from control_plane.access.tenants import BucketTenants
+from control_plane.accounts import NodeAccounts
 from control_plane.config import ControlPlaneSettings, Role
 from control_plane.core.liveness import LivenessRules
 from control_plane.dead_letters import StreamDeadLetters
 from control_plane.dispatcher.delivery import Delivery
 from control_plane.dispatcher.endings import Endings
 from control_plane.dispatcher.shard import ShardDispatcher
-from control_plane.dispatcher.team import DispatcherTeam
 from control_plane.feed.stream_feed import StreamFeed
 from control_plane.feed.told import serve_told
 from control_plane.fleet import OperatorFleet
 from control_plane.ledger.folder import fold_events
 from control_plane.ledger.opening import open_ledger
+from control_plane.media.remote import OutboundMedia
 from control_plane.media.server import serve_media
 from control_plane.media.store import JetStreamMediaStore
+from control_plane.media.uploads import StreamUploads
 from control_plane.messages import LaneMessages
 from control_plane.node_commands import NodeCommands
 from control_plane.operations import FleetOperations
+from control_plane.outbound.client import Outbound
 from control_plane.outbox import OutboxLanes
-from control_plane.pacing.book import PacingBook, keep_book
-from control_plane.pacing.contacts import Contacts
 from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
@@ -79,20 +81,17 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         writer,
         nodes,
         default_engine=settings.default_engine,
-        default_region=settings.default_region,
     )
-    media = JetStreamMediaStore(bus)
-    book = PacingBook(settings.pacing)
-    contacts = Contacts(bus, book)
+    media = JetStreamMediaStore(bus, settings.media)
     outbox = OutboxLanes(bus, depth_max=settings.lane_depth_max)
     feed = StreamFeed(bus, followers_max=settings.feed_followers_max)
     fleet = OperatorFleet(bus, state, feed)
     me = LeaseRecord(settings.replica, uuid.uuid4().hex, time.time())
     async with (
         keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
-        keep_book(bus, book, sync_timeout_s=settings.sync_timeout_s),
         serve_media(bus, state, media),
         serve_told(bus),
+        Outbound(settings.outbound) as outbound,
         _snapshots(bus, state, settings, me) as admission,
         open_ledger(bus, settings.ledger) as ledger,
         Background() as tasks,
@@ -107,21 +106,27 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             reconciler = Reconciler(bus, state, acts, settings.reconciler)
             tasks.start(reconciler.run(me), name="reconciler")
         if Role.DISPATCHER in settings.roles:
-            endings = Endings(bus, state, ledger, contacts)
-            delivery = Delivery(state, endings, nodes, book, settings.dispatcher.rules)
+            endings = Endings(bus, state, ledger)
+            delivery = Delivery(state, endings, nodes, settings.dispatcher.rules)
             sends = asyncio.Semaphore(settings.dispatcher.sends_max)
-            shards = [
-                ShardDispatcher(bus, number, state, delivery, book, settings.dispatcher, sends)
-                for number in range(OUTBOX_SHARDS)
-            ]
-            tasks.start(DispatcherTeam(bus, state, me, shards).run(), name="dispatchers")
-            tasks.start(contacts.follow(), name="contacts")
+            for number in range(OUTBOX_SHARDS):
+                shard = ShardDispatcher(bus, number, state, delivery, settings.dispatcher, sends)
+                tasks.start(shard.run(me), name=f"dispatcher {number}")
         log.info("control_plane.opened", roles=sorted(settings.roles), replica=settings.replica)
         yield Services(
             sessions=sessions,
-            messages=LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, nodes),
+            messages=LaneMessages(outbox, IdSecret(bus), sessions, ledger, media, nodes),
             dead_letters=StreamDeadLetters(bus, sessions, outbox, ledger),
             media=media,
+            uploads=StreamUploads(bus, media),
+            remote_media=OutboundMedia(outbound, settings.remote_media),
+            accounts=NodeAccounts(sessions, nodes),
+            tenants=BucketTenants(
+                bus,
+                default_region=settings.default_region,
+                cache_s=settings.auth_cache_s,
+                cache_max=settings.auth_cache_max,
+            ),
             feed=feed,
             access=BucketAccess(
                 bus,

@@ -48,7 +48,6 @@ class FleetSessions:
         nodes: NodeCommands,
         *,
         default_engine: EngineKind,
-        default_region: str | None,
     ) -> None:
         assert bucket.name == FLEET
         self._bucket = bucket
@@ -56,7 +55,6 @@ class FleetSessions:
         self._writer = writer
         self._nodes = nodes
         self._default_engine = default_engine
-        self._default_region = default_region
 
     async def create(self, tenant: TenantId, new: NewSession) -> SessionView:
         """See `ports.Sessions.create`. Also raises `session_exists`."""
@@ -114,7 +112,7 @@ class FleetSessions:
 
     async def logout(self, tenant: TenantId, session: SessionId) -> SessionView:
         """Unlink at WhatsApp now (by its node), and want it stopped from then on."""
-        assignment = await self._running(tenant, session)
+        assignment = await self.running(tenant, session)
         await self._nodes.ask(
             assignment, "logout", LogoutSession(session_id=session, epoch=assignment.epoch)
         )
@@ -129,8 +127,9 @@ class FleetSessions:
     async def pairing_code(
         self, tenant: TenantId, session: SessionId, phone: str
     ) -> PairingCodeAnswer:
-        """A code to type. Raises `recipient_invalid`, `session_not_pairing`, …"""
-        digits = phone_digits(phone, region=self._default_region)
+        """A code to type; `phone` in international form. Raises `recipient_invalid`,
+        `session_not_pairing`, …"""
+        digits = phone_digits(phone)
         assignment = await self._linking(tenant, session, ErrorCode.SESSION_NOT_PAIRING)
         command = GetPairingCode(session_id=session, epoch=assignment.epoch, phone=digits)
         return await self._ask(assignment, "pairing_code", command, PairingCodeAnswer)
@@ -157,6 +156,13 @@ class FleetSessions:
             raise BlazzError(ErrorCode.SESSION_NOT_RUNNING, "the session has no node")
         return assignment
 
+    async def running(self, tenant: TenantId, session: SessionId) -> Assignment:
+        """As `assignment`, and the tenant wants it to run."""
+        record = await self.record(tenant, session)
+        if record.desired is not DesiredState.RUNNING:
+            raise BlazzError(ErrorCode.SESSION_NOT_RUNNING)
+        return await self.assignment(tenant, session)
+
     def _view(self, record: SessionRecord) -> SessionView:
         return self._state.view(record, time.monotonic())
 
@@ -165,17 +171,11 @@ class FleetSessions:
         if entry.exists:
             self._state.fold(key, entry.value, entry.revision, now=time.monotonic())
 
-    async def _running(self, tenant: TenantId, session: SessionId) -> Assignment:
-        record = await self.record(tenant, session)
-        if record.desired is not DesiredState.RUNNING:
-            raise BlazzError(ErrorCode.SESSION_NOT_RUNNING)
-        return await self.assignment(tenant, session)
-
     async def _linking(
         self, tenant: TenantId, session: SessionId, not_yet: ErrorCode
     ) -> Assignment:
         """Its node, if a code can be there. `not_yet` is what a session that starts answers."""
-        assignment = await self._running(tenant, session)
+        assignment = await self.running(tenant, session)
         view = self._view(await self.record(tenant, session))
         match view.state:
             case SessionState.ONLINE | SessionState.SYNCING:

@@ -1,7 +1,8 @@
-"""The HTTP API's bodies: what customers and operators send and get.
+"""The HTTP API's bodies: sessions, keys and the fleet, and what all bodies share.
 
-Owns the request and answer structs of `/v1`. Requests refuse unknown fields (a typo is an error,
-not a silence); answers may gain fields. Never holds a route: see `control_plane/http`.
+Owns these request and answer structs of `/v1`; those of messages and media are in `api_messages`,
+those of a session's chats, contacts and profile in `api_accounts`. Requests refuse unknown fields
+(a typo is an error, not a silence); answers may gain fields. Never holds a route.
 Times are Unix seconds.
 """
 
@@ -10,8 +11,8 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from schemas.ids import MediaId, MessageId, NodeId, SessionId, TenantId
-from schemas.messages import CAPTION_CHARS_MAX, TEXT_CHARS_MAX, ChatMessage
+from schemas.ids import MessageId, NodeId, SessionId, TenantId
+from schemas.messages import ChatMessage
 from schemas.states import (
     DesiredState,
     EngineKind,
@@ -22,15 +23,6 @@ from schemas.states import (
 )
 
 T = TypeVar("T")
-
-Recipient = Annotated[
-    str,
-    Meta(
-        min_length=3,
-        max_length=80,
-        description="A phone number (`+62 812…`), a chat id (`62812…@c.us`, `…@lid`, `…@g.us`).",
-    ),
-]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,27 +96,6 @@ class PairingCodeView(msgspec.Struct, frozen=True):
     expires_in_s: float
 
 
-class InlineMedia(Request, frozen=True):
-    """Media in the request itself: base64 bytes."""
-
-    data: str
-    mimetype: Annotated[str, Meta(min_length=3, max_length=127)]
-    filename: Annotated[str, Meta(max_length=255)] | None = None
-
-
-class NewMessage(Request, frozen=True):
-    """`POST /v1/sessions/{id}/messages`: `text`, or `media_id`/`media` with its `caption`."""
-
-    to: Recipient
-    text: Annotated[str, Meta(min_length=1, max_length=TEXT_CHARS_MAX)] | None = None
-    media_id: MediaId | None = None
-    media: InlineMedia | None = None
-    kind: MessageKind | None = None
-    """How media is shown; by default what its mimetype says."""
-    caption: Annotated[str, Meta(max_length=CAPTION_CHARS_MAX)] | None = None
-    reply_to: MessageId | None = None
-
-
 class DeadLetterView(msgspec.Struct, frozen=True):
     """A message that ended as `failed` or `unknown`, and why."""
 
@@ -148,17 +119,6 @@ class RedriveView(msgspec.Struct, frozen=True):
     redriven: int
     left: int
     unsafe: int
-
-
-class MediaView(msgspec.Struct, frozen=True):
-    """An upload, ready to be sent."""
-
-    media_id: MediaId
-    mimetype: str
-    size_bytes: int
-    sha256: str
-    expires_at: float
-    filename: str | None = None
 
 
 class NodeView(msgspec.Struct, frozen=True):

@@ -65,6 +65,7 @@ class ErrorCode(StrEnum):
     RECIPIENT_OPTED_OUT = "recipient_opted_out"
     DEAD_LETTER_NOT_FOUND = "dead_letter_not_found"
     REDRIVE_UNSAFE = "redrive_unsafe"
+    MESSAGE_NOT_CHANGEABLE = "message_not_changeable"
     RECIPIENT_INVALID = "recipient_invalid"
     RECIPIENT_NOT_ON_WHATSAPP = "recipient_not_on_whatsapp"
     CHAT_NOT_FOUND = "chat_not_found"
@@ -72,6 +73,9 @@ class ErrorCode(StrEnum):
     MEDIA_TOO_LARGE = "media_too_large"
     MEDIA_UNSUPPORTED = "media_unsupported"
     MEDIA_CORRUPT = "media_corrupt"
+    MEDIA_NOT_FETCHED = "media_not_fetched"
+    MEDIA_QUOTA_EXCEEDED = "media_quota_exceeded"
+    UPLOAD_OFFSET_MISMATCH = "upload_offset_mismatch"
     # addresses that customers name
     URL_NOT_ALLOWED = "url_not_allowed"
     URL_UNREACHABLE = "url_unreachable"
@@ -159,6 +163,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.RECIPIENT_OPTED_OUT: ErrorSpec(422, False, "The recipient does not want messages from you", "See /v1/opt-outs; they can write `START` to come back."),
     C.DEAD_LETTER_NOT_FOUND: ErrorSpec(404, False, "No such dead letter", "List them with GET …/dead-letters."),
     C.REDRIVE_UNSAFE: ErrorSpec(409, False, "Nobody knows whether this message went out", "Look at the phone; then redrive it with `force`."),
+    C.MESSAGE_NOT_CHANGEABLE: ErrorSpec(409, False, "That message cannot be changed", "See `detail`: only what this session sent, and a text only for 15 minutes."),
     C.RECIPIENT_INVALID: ErrorSpec(422, False, "That is not a phone number or chat id", "Use +62812…, or a JID such as 62812…@c.us."),
     C.RECIPIENT_NOT_ON_WHATSAPP: ErrorSpec(422, False, "That number is not on WhatsApp", "Check the number."),
     C.CHAT_NOT_FOUND: ErrorSpec(404, False, "No such chat", "Check the chat id."),
@@ -170,6 +175,9 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.URL_UNREACHABLE: ErrorSpec(502, True, "The address could not be reached", "See `detail`."),
     C.WEBHOOK_NOT_FOUND: ErrorSpec(404, False, "No such webhook", "List yours with GET /v1/webhooks."),
     C.DELIVERY_NOT_FOUND: ErrorSpec(404, False, "No such delivery", "List them with GET …/deliveries; old ones go."),
+    C.MEDIA_NOT_FETCHED: ErrorSpec(422, True, "The media could not be fetched from its address", "See `detail`; it must be reachable from the internet without a log-in."),
+    C.MEDIA_QUOTA_EXCEEDED: ErrorSpec(409, True, "Too much media is waiting to be sent", "Delete uploads that you no longer need; they expire after a day."),
+    C.UPLOAD_OFFSET_MISMATCH: ErrorSpec(409, True, "The upload stands elsewhere", "Go on from `fields.offset`."),
     C.BROWSER_MISSING: ErrorSpec(503, False, "No Chromium on this machine", "Run ./justw, or set BLAZZ_CHROMIUM to a Chromium."),
     C.BROWSER_CRASHED: ErrorSpec(503, True, "The browser crashed", "It is restarted by itself."),
     C.BROWSER_START_FAILED: ErrorSpec(503, True, "The browser did not start", "See the node's log; run `blazz doctor`."),

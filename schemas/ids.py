@@ -70,6 +70,14 @@ def media_id(raw16: bytes) -> str:
     return "med_" + crockford(raw16)
 
 
+def media_made_at(media: str) -> float:
+    """When a media id was made (Unix seconds): its UUIDv7 says so."""
+    number = 0
+    for digit in media.removeprefix("med_"):
+        number = number << 5 | _CROCKFORD.index(digit)
+    return (number >> 80) / 1000
+
+
 def message_id(raw9: bytes) -> str:
     """Build a WhatsApp message key from 9 random bytes: `3EB0` and 18 hex digits."""
     return MESSAGE_ID_PREFIX + raw9.hex().upper()

@@ -16,18 +16,32 @@ import msgspec
 
 from schemas import (
     api,
+    api_accounts,
+    api_messages,
     chats,
     commands,
     envelope,
     events,
     messages,
-    pacing,
     records,
     snapshots,
     switch_wire,
 )
 
 FOLDER: Final = Path(__file__).parent / "json"
+MODULES: Final = (
+    api,
+    api_accounts,
+    api_messages,
+    chats,
+    commands,
+    envelope,
+    events,
+    messages,
+    records,
+    snapshots,
+    switch_wire,
+)
 
 
 _SPREAD: Final = {
@@ -57,18 +71,7 @@ def _structs(module: Any) -> list[type[msgspec.Struct]]:
 def documents() -> dict[str, dict[str, Any]]:
     """File name → JSON Schema document, all of them."""
     made: dict[str, dict[str, Any]] = {}
-    for module in (
-        api,
-        chats,
-        commands,
-        envelope,
-        events,
-        messages,
-        pacing,
-        records,
-        snapshots,
-        switch_wire,
-    ):
+    for module in MODULES:
         name = module.__name__.rpartition(".")[2]
         _, components = msgspec.json.schema_components(
             _structs(module), ref_template="#/$defs/{name}"

@@ -9,7 +9,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.ids import ApiKeyId, ChatId, LinkTokenId, MessageId, NodeId, SessionId, TenantId
+from schemas.ids import (
+    ApiKeyId,
+    ChatId,
+    LinkTokenId,
+    MediaId,
+    MessageId,
+    NodeId,
+    SessionId,
+    TenantId,
+)
 from schemas.messages import Content
 from schemas.states import DesiredState, EngineKind, MessageState, SessionState
 
@@ -178,6 +187,8 @@ class TenantRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     sessions_max: int = 1000
     message_retention_s: float | None = None
     """How long messages are kept; None: as long as the installation says."""
+    default_region: str | None = None
+    """ISO country of phone numbers written without a country code; None: the server's."""
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -250,6 +261,16 @@ class OutboxItem(msgspec.Struct, frozen=True, omit_defaults=True):
     def stored_id(self) -> str:
         """What the outbox and what tells of its end are deduplicated by: one a life."""
         return f"{self.message_id}.{self.redrives}" if self.redrives else self.message_id
+
+
+class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An upload in pieces, as it was announced."""
+
+    media_id: MediaId
+    mimetype: str
+    size_bytes: int
+    sha256: str
+    filename: str | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -65,6 +65,8 @@ _KNOWN: dict[str, tuple[MessageKind, Callable[[bytes], bool]]] = {
     "audio/webm": (MessageKind.AUDIO, _starts(b"\x1a\x45\xdf\xa3")),
     "application/pdf": (MessageKind.DOCUMENT, _starts(b"%PDF-")),
 }
+PICTURE_MIMETYPES = ("image/jpeg", "image/png")
+"""What a profile picture may be."""
 _MEDIA_FAMILIES = ("image/", "video/", "audio/")
 _DOCUMENT_FAMILIES = ("application/", "text/", "font/", "model/")
 
@@ -91,6 +93,20 @@ def check_head(found: MediaType, head: bytes) -> None:
         raise BlazzError(ErrorCode.MEDIA_CORRUPT, "the media is empty")
     if found.looks_right is not None and not found.looks_right(head):
         raise BlazzError(ErrorCode.MEDIA_CORRUPT, f"the bytes are not {found.mimetype}")
+
+
+_NOTHING_SAID = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+
+
+def likely_mimetype(said: str, head: bytes) -> str:
+    """What a file most likely is whose server said `said`: stores often serve everything as
+    `application/octet-stream`, and then the first bytes decide."""
+    if said not in _NOTHING_SAID:
+        return said
+    for mimetype, (_kind, looks_right) in _KNOWN.items():
+        if looks_right(head):
+            return mimetype
+    return "application/octet-stream"
 
 
 def kind_fits(kind: MessageKind, mimetype: str) -> bool:

@@ -14,11 +14,13 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Server, Tag
 from litestar.routes import HTTPRoute
 
+from control_plane.http import openapi_examples
 from control_plane.http.auth import PUBLIC
 from control_plane.http.problems import PROBLEM_JSON
-from schemas.api import NewMessage, Problem
+from schemas.api import Problem
+from schemas.api_messages import NewMessage
 from schemas.errors import ERRORS, ErrorCode
-from schemas.ids import MessageId, SessionId
+from schemas.ids import MediaId, MessageId, SessionId
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (ErrorCode.INTERNAL,)
@@ -30,13 +32,10 @@ _BEHIND_THE_GUARD: Final = (
 _PATH_PARAMETERS: Final = {
     "session_id": msgspec.json.schema(SessionId),
     "message_id": msgspec.json.schema(MessageId),
-}
-_EXAMPLES: Final[dict[str, Any]] = {
-    "NewSession": {"name": "support", "metadata": {"customer": "4711"}},
-    "NewLink": {"expires_in_s": 3600, "return_url": "https://example.com/linked"},
-    "PairingCodeRequest": {"phone": "+62 812 3456 7890"},
-    "NewMessage": {"to": "+62 812 3456 7890", "text": "Your table is ready."},
-    "NewApiKey": {"name": "till 3", "scopes": ["messages"]},
+    "chat_id": {"type": "string", "description": "A chat id, or a person's phone number."},
+    "phone": {"type": "string", "description": "A phone number, as you would write it."},
+    "media_id": {**msgspec.json.schema(MediaId), "description": "An upload."},
+    "upload_id": {**msgspec.json.schema(MediaId), "description": "An upload in pieces."},
 }
 _DESCRIPTION: Final = """\
 Link WhatsApp accounts, send and receive over HTTP.
@@ -49,9 +48,13 @@ _TAGS: Final = (
     ("Sessions", "A session is one linked WhatsApp account and what keeps it online."),
     ("Linking a phone", "QR codes, pairing codes and pages for people without an API key."),
     ("Messages", "Every accepted message ends exactly once: sent, failed or unknown."),
+    ("Media", "Uploads for messages; they expire after a day."),
+    ("Chats and contacts", "Read and done at once on an online session's account."),
+    ("Profile", "The account's own name, about text and picture."),
     ("Sending", "What waits to be sent and why, what could not be sent, and how fast to send."),
     ("Events", "What happens, as it happens."),
     ("API keys", "Keys, their scopes and their end."),
+    ("Tenant", "Your own settings."),
     ("Fleet", "Nodes and all tenants' sessions, for operators."),
     ("Probes", "For load balancers and Prometheus."),
 )
@@ -85,7 +88,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     _, own = msgspec.json.schema_components((*kinds, Problem), ref_template=_REF)
     # Where both describe a struct, the one that decodes requests is right.
     schemas.update(own)
-    for name, example in _EXAMPLES.items():
+    for name, example in openapi_examples.BODIES.items():
         schemas[name]["examples"] = [example]
     for path, item in document["paths"].items():
         for method, operation in item.items():
@@ -135,6 +138,10 @@ def _request_body(kind: Any) -> dict[str, Any]:
     schema = {"$ref": _REF.format(name=kind.__name__)}
     content: dict[str, Any] = {"application/json": {"schema": schema}}
     if kind is NewMessage:
+        content["application/json"]["examples"] = {
+            name: {"summary": name, "value": example}
+            for name, example in openapi_examples.MESSAGES.items()
+        }
         text = {"type": "string"}
         names = ("to", "text", "caption", "kind", "reply_to", "media_id")
         properties: dict[str, Any] = dict.fromkeys(names, text)

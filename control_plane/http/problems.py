@@ -40,16 +40,20 @@ _BY_PATH_PARAMETER: Final = {
     "session_id": ErrorCode.SESSION_NOT_FOUND,
     "message_id": ErrorCode.MESSAGE_NOT_FOUND,
     "key_id": ErrorCode.NOT_FOUND,
+    "media_id": ErrorCode.MEDIA_NOT_FOUND,
+    "upload_id": ErrorCode.MEDIA_NOT_FOUND,
 }
 _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MSGSPEC_FIELD: Final = re.compile(r"(?:unknown|required) field `(?P<field>[^`]+)`")
 
 
 class InvalidFields(BlazzError):
-    """`validation_failed`, with the fields that are wrong."""
+    """`validation_failed`, or a code that says more, with the fields that are wrong."""
 
-    def __init__(self, *errors: FieldProblem) -> None:
-        super().__init__(ErrorCode.VALIDATION_FAILED, "; ".join(e.message for e in errors))
+    def __init__(
+        self, *errors: FieldProblem, code: ErrorCode = ErrorCode.VALIDATION_FAILED
+    ) -> None:
+        super().__init__(code, "; ".join(e.message for e in errors))
         self.errors = list(errors)
 
 

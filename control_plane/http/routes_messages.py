@@ -4,29 +4,29 @@ Owns the HTTP shape of `ports.Messages`. Never sends one: an accepted message is
 """
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
-from control_plane.core.message_identity import OnceKey
 from control_plane.core.text_search import QUERY_CHARS_MAX
 from control_plane.http.auth import Scope, access
 from control_plane.http.bodies import AnyRequest
 from control_plane.http.dependencies import Caller, Cursor, Limit, Ports, Settings
-from control_plane.http.idempotency import IdempotencyKey, once
-from control_plane.http.message_request import content_of, read_message
+from control_plane.http.idempotency import IdempotencyKey
+from control_plane.http.message_request import read_message
+from control_plane.http.people import people_of
+from control_plane.http.sending import SENDING, How, Wait, WaitSeconds, send
 from control_plane.ports import Principal, Services
-from control_plane.recipients import chat_id_of
-from schemas.api import NewMessage, Page
+from schemas.api import Page
+from schemas.api_messages import NewMessage
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError
 from schemas.errors import ErrorCode as C
 from schemas.ids import MessageId, SessionId
 from schemas.messages import ChatMessage
-from schemas.transport.checkpoints import At, checkpoint
 
 TAGS = ["Messages"]
 
@@ -35,29 +35,26 @@ TAGS = ["Messages"]
     "/sessions/{session_id:str}/messages",
     operation_id="sendMessage",
     summary="Send a message",
-    description="Accepts one text or media message: from here on it ends exactly once as `sent`, "
-    "`failed` or `unknown`. Answers 202 at once; with `wait=sent` it waits and answers 200 when "
-    "that end is reached in time. A form (`multipart/form-data`) with the same fields and a "
-    "`file` does as well as JSON.",
+    description="Accepts one message of any kind, reactions, edits, deletions and forwards "
+    "included: from here on it ends exactly once as `sent`, `failed` or `unknown`. Answers 202 at "
+    "once; with `wait=sent` it waits and answers 200 when that end is reached in time. A form "
+    "(`multipart/form-data`) with `to`, `caption`, `kind`, `reply_to` and a `file` does as well.",
     tags=TAGS,
     status_code=202,
     request_max_body_size=None,
     opt=access(
         Scope.MESSAGES,
-        C.SESSION_NOT_FOUND,
-        C.SESSION_LOGGED_OUT,
+        *SENDING,
         C.MALFORMED_REQUEST,
-        C.VALIDATION_FAILED,
-        C.RECIPIENT_INVALID,
         C.MEDIA_NOT_FOUND,
+        C.MEDIA_NOT_FETCHED,
         C.MEDIA_UNSUPPORTED,
+        C.MEDIA_CORRUPT,
         C.MEDIA_TOO_LARGE,
+        C.MEDIA_QUOTA_EXCEEDED,
+        C.URL_NOT_ALLOWED,
         C.PAYLOAD_TOO_LARGE,
         C.UNSUPPORTED_MEDIA_TYPE,
-        C.IDEMPOTENCY_MISMATCH,
-        C.QUEUE_FULL,
-        C.RECIPIENT_OPTED_OUT,
-        C.NATS_UNAVAILABLE,
         body=NewMessage,
     ),
 )
@@ -68,45 +65,13 @@ async def send_message(
     caller: Caller,
     session_id: FromPath[SessionId],
     idempotency_key: IdempotencyKey = None,
-    wait: Annotated[
-        Literal["sent"] | None, QueryParameter(name="wait", description="Wait for its end.")
-    ] = None,
-    timeout_s: Annotated[
-        float, QueryParameter(name="timeout_s", ge=0.1, le=60, description="How long to wait.")
-    ] = 30.0,
+    wait: Wait = None,
+    timeout_s: WaitSeconds = 30.0,
 ) -> Response[ChatMessage]:
     """`POST …/messages`"""
-    asked = await read_message(request, settings)
-
-    async def accept(*, seen_before: bool = False) -> ChatMessage:
-        content = await content_of(asked, services, caller.tenant_id)
-        once_key = None
-        if idempotency_key is not None:
-            once_key = OnceKey(caller.key_id, idempotency_key, asked.sha256, seen_before)
-        return await services.messages.accept(
-            caller.tenant_id, session_id, asked.to, content, once_key
-        )
-
-    made = await once(
-        services.idempotency,
-        caller,
-        "messages",
-        idempotency_key,
-        asked.sha256,
-        ChatMessage,
-        accept,
-        lambda: accept(seen_before=True),
-    )
-    checkpoint(At.ACCEPT_BEFORE_ANSWER)
-    message = made.result
-    if wait == "sent" and not message.state.final:
-        message = await services.messages.wait_final(
-            caller.tenant_id, session_id, message.message_id, timeout_s=timeout_s
-        )
-    headers = {"Location": f"/v1/sessions/{session_id}/messages/{message.message_id}"}
-    if made.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return Response(message, status_code=200 if message.state.final else 202, headers=headers)
+    asked = await read_message(request, settings, services, caller)
+    how = How(idempotency_key, wait, timeout_s)
+    return await send(services, settings, caller, session_id, asked, how)
 
 
 @get(
@@ -118,7 +83,6 @@ async def send_message(
 )
 async def list_messages(
     services: Ports,
-    settings: Settings,
     caller: Caller,
     session_id: FromPath[SessionId],
     chat: Annotated[
@@ -141,7 +105,9 @@ async def list_messages(
     cursor: Cursor = None,
 ) -> Page[ChatMessage]:
     """`GET …/messages`"""
-    chat_id = None if chat is None else chat_id_of(chat, region=settings.default_region)
+    chat_id = None
+    if chat is not None:
+        chat_id = (await people_of(services, caller)).chat(chat, "chat")
     return await services.messages.list(
         caller.tenant_id, session_id, chat=chat_id, text=q, limit=limit, cursor=cursor
     )

@@ -21,7 +21,7 @@ from control_plane.http.dependencies import (
     public_base,
 )
 from control_plane.http.idempotency import IdempotencyKey, once, sha256_of
-from control_plane.recipients import phone_digits
+from control_plane.http.people import people_of
 from schemas.api import (
     LinkView,
     NewLink,
@@ -279,7 +279,7 @@ async def create_pairing_code(
 ) -> PairingCodeView:
     """`POST …/pairing-code`"""
     asked, _ = await json_body(request, PairingCodeRequest, settings.json_bytes_max)
-    phone = phone_digits(asked.phone, region=settings.default_region)
+    phone = (await people_of(services, caller)).phone(asked.phone, "phone")
     answer = await services.sessions.pairing_code(caller.tenant_id, session_id, phone)
     return PairingCodeView(answer.code, answer.expires_in_s)
 

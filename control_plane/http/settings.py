@@ -10,7 +10,6 @@ import msgspec
 
 from control_plane.core.rate_limit import RatePolicy
 from schemas.messages import MEDIA_BYTES_MAX
-from schemas.resources import MEDIA, STREAMS
 
 
 def no_metrics() -> bytes:
@@ -27,8 +26,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str | None = None
     """How customers reach this server, e.g. `https://wa.example.com`; by default what the request
     says, which is right only when no proxy rewrites the host."""
-    default_region: str | None = None
-    """ISO country of phone numbers written without a country code, e.g. `ID`."""
     rate: RatePolicy = RatePolicy(per_s=50.0, burst=200)
     """For each API key."""
     link_rate: RatePolicy = RatePolicy(per_s=0.5, burst=20)
@@ -37,8 +34,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     inline_media_bytes_max: int = 16 * 1024 * 1024
     """Decoded size of `media.data`; larger media is uploaded to `/v1/media`."""
     media_bytes_max: int = MEDIA_BYTES_MAX
-    media_ttl_s: float = next(s.max_age_s for s in STREAMS if s.name == MEDIA)
-    """How long an upload stays, which is for the store to decide."""
     heartbeat_s: float = 15.0
     stream_s_max: float = 3_600.0
     """An event stream ends after this, so that a revoked key doesn't read for ever; clients

@@ -115,7 +115,8 @@ async def link_pairing_code(
     try:
         body = await read_body(request, _BODY_BYTES_MAX)
         phone = _phone_in(body, as_json=as_json)
-        answer = await link.pairing_code(phone_digits(phone, region=settings.default_region))
+        region = await services.tenants.region(record.tenant_id)
+        answer = await link.pairing_code(phone_digits(phone, region=region))
     except BlazzError as error:
         if as_json:
             return _refused(error)

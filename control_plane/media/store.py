@@ -1,34 +1,46 @@
-"""The media store: uploads in chunks on the stream MEDIA, until the stream's age removes them.
+"""The media store: media in chunks on the stream MEDIA, until the stream's age removes them.
 
-Owns cutting, checking, hashing and reading. Never holds more than one chunk of an upload in
-memory, and never looks into a picture beyond its first bytes. An upload exists once its
-`MediaRef` is written, after all chunks.
+Owns cutting, checking, hashing, reading and forgetting. Never holds more than one chunk of an
+upload in memory, and never looks into a picture beyond its first bytes. A media exists once its
+`MediaRef` is written, after all chunks; its id says since when. Uploads in pieces are in `uploads`.
 """
 
 import hashlib
 from collections.abc import AsyncIterator
+from typing import Final
 
 import msgspec
 import uuid_utils
 
 from control_plane.core import media_kinds
+from control_plane.media.quota import MediaLimits, MediaQuota
+from control_plane.media_ports import HeldMedia
 from schemas import ids
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import MediaId, TenantId
 from schemas.messages import MEDIA_CHUNK_BYTES, MediaRef
-from schemas.resources import MEDIA
-from schemas.subjects import media_chunk, media_chunks, media_ref
+from schemas.resources import MEDIA, STREAMS
+from schemas.subjects import (
+    media_chunk,
+    media_chunks,
+    media_of_content,
+    media_ref,
+    media_upload,
+)
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream, StoredMessage
 from schemas.transport.typed import decode
+
+MEDIA_TTL_S: Final = next(spec.max_age_s for spec in STREAMS if spec.name == MEDIA)
 
 
 class JetStreamMediaStore:
     """Implements `ports.MediaStore`, and reading for nodes."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, limits: MediaLimits | None = None) -> None:
         self._jetstream = JetStream(bus)
+        self.quota = MediaQuota(self._jetstream, limits or MediaLimits())
 
     async def put(
         self,
@@ -37,19 +49,27 @@ class JetStreamMediaStore:
         *,
         mimetype: str,
         filename: str | None,
-    ) -> MediaRef:
+    ) -> HeldMedia:
         """See `ports.MediaStore.put`. Raises `media_unsupported`, `media_corrupt`,
-        `media_too_large`, `nats_unavailable`; then nothing is left behind."""
+        `media_too_large`, `media_quota_exceeded`, `nats_unavailable`; then nothing is left."""
         wanted = media_kinds.media_type(mimetype)
+        await self.quota.check(tenant, 1)
         media_id = ids.media_id(uuid_utils.uuid7().bytes)
         try:
             size, sha256 = await self._write_chunks(tenant, media_id, data, wanted)
+            await self.quota.take(tenant, media_id, size)
         except BaseException:
             await self._remove(tenant, media_id)
             raise
         ref = MediaRef(media_id, mimetype, size, sha256, filename)
-        await self._jetstream.publish(media_ref(tenant, media_id), msgspec.json.encode(ref))
-        return ref
+        content = media_of_content(tenant, content_sha256(sha256, size, mimetype, filename))
+        await self._jetstream.publish(content, media_id.encode())
+        return await self.publish_ref(tenant, ref)
+
+    async def publish_ref(self, tenant: TenantId, ref: MediaRef) -> HeldMedia:
+        """Make media exist whose chunks are all there."""
+        await self._jetstream.publish(media_ref(tenant, ref.media_id), msgspec.json.encode(ref))
+        return _held(ref)
 
     async def _write_chunks(
         self,
@@ -94,16 +114,30 @@ class JetStreamMediaStore:
 
     async def _remove(self, tenant: TenantId, media_id: MediaId) -> None:
         if self._jetstream.bus.connected:
-            await self._jetstream.purge(MEDIA, media_chunks(tenant, media_id))
+            await self.remove(tenant, media_id)
+
+    async def remove(self, tenant: TenantId, media_id: MediaId) -> None:
+        """Leave nothing of a media or an upload; a content that named it leads nowhere then."""
+        await self._jetstream.purge(MEDIA, media_chunks(tenant, media_id))
+        await self.quota.give_back(tenant, media_id)
+
+    async def delete(self, tenant: TenantId, media: MediaId) -> None:
+        """See `ports.MediaStore`."""
+        checked = _checked(media)
+        for subject in (media_ref(tenant, checked), media_upload(tenant, checked)):
+            if await self._jetstream.last_by_subject(MEDIA, subject) is not None:
+                await self.remove(tenant, checked)
+                return
+        raise BlazzError(ErrorCode.MEDIA_NOT_FOUND)
 
     async def ref(self, tenant: TenantId, media: MediaId) -> MediaRef:
         """Raises `media_not_found`, for another tenant's too."""
-        try:
-            msgspec.convert(media, MediaId)
-        except msgspec.ValidationError:
-            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND) from None
-        stored = await self._last(media_ref(tenant, media))
+        stored = await self._last(media_ref(tenant, _checked(media)))
         return decode(stored.data, MediaRef)
+
+    async def held(self, tenant: TenantId, media: MediaId) -> HeldMedia:
+        """Raises `media_not_found`."""
+        return _held(await self.ref(tenant, media))
 
     async def read(self, tenant: TenantId, media: MediaId, offset: int) -> MediaChunk:
         """The chunk that begins at `offset`, a multiple of `MEDIA_CHUNK_BYTES`.
@@ -121,3 +155,24 @@ class JetStreamMediaStore:
         if stored is None:
             raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "it was never uploaded, or has expired")
         return stored
+
+
+def content_sha256(sha256: str, size_bytes: int, mimetype: str, filename: str | None) -> str:
+    """What makes two media the same: what `MediaRef` says of them."""
+    return hashlib.sha256(msgspec.json.encode((sha256, size_bytes, mimetype, filename))).hexdigest()
+
+
+def expires_at(media: MediaId) -> float:
+    """When the stream begins to forget it (Unix seconds)."""
+    return ids.media_made_at(media) + MEDIA_TTL_S
+
+
+def _held(ref: MediaRef) -> HeldMedia:
+    return HeldMedia(ref, expires_at(ref.media_id))
+
+
+def _checked(media: str) -> MediaId:
+    try:
+        return msgspec.convert(media, MediaId)
+    except msgspec.ValidationError:
+        raise BlazzError(ErrorCode.MEDIA_NOT_FOUND) from None

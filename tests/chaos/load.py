@@ -19,7 +19,7 @@ from bench.stage import Linked
 from cli.client import Api
 from sandbox.phone import Phone
 from sandbox.switch.log import digest
-from schemas.api import NewMessage
+from schemas.api_messages import NewMessage
 from schemas.errors import BlazzError
 from schemas.messages import ChatMessage
 

@@ -363,6 +363,10 @@ SAMPLES: list[msgspec.Struct] = [
         name="Acme",
         sessions_max=10,
         message_retention_s=86_400.0,
+        default_region="ID",
+    ),
+    records.UploadRecord(
+        media_id=MEDIA, mimetype="image/png", size_bytes=70_000, sha256=SHA, filename="a.png"
     ),
     records.ApiKeyRecord(
         key_id="0123456789ab",

@@ -7,7 +7,6 @@ raise). Must never be imported outside tests.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -28,8 +27,8 @@ from schemas.api import (
 )
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
-from schemas.ids import media_id, message_id
-from schemas.messages import ChatMessage, Content, InboundMedia, MediaRef, kind_of
+from schemas.ids import message_id
+from schemas.messages import ChatMessage, Content, InboundMedia, kind_of
 from schemas.states import (
     MessageDirection,
     MessageKind,
@@ -37,6 +36,8 @@ from schemas.states import (
     NodeState,
 )
 from tests.integration.memory_access import MemoryAccess, MemoryIdempotency
+from tests.integration.memory_accounts import MemoryAccounts, MemoryTenants
+from tests.integration.memory_media import MemoryMedia, MemoryUploads, MemoryWeb
 from tests.integration.memory_sessions import MemoryFeed, MemorySessions
 
 CHUNK_BYTES = 1_000
@@ -182,32 +183,6 @@ class MemoryDeadLetters:
         del self.all[tenant, session, message]
 
 
-class MemoryMedia:
-    def __init__(self) -> None:
-        self.all: dict[tuple[str, str], tuple[MediaRef, bytes]] = {}
-        self.received = 0
-
-    async def put(
-        self, tenant: str, data: AsyncIterator[bytes], *, mimetype: str, filename: str | None
-    ) -> MediaRef:
-        raw = b""
-        async for chunk in data:
-            raw += chunk
-            self.received += len(chunk)
-        if not raw:
-            raise BlazzError(ErrorCode.MEDIA_CORRUPT, "It is empty.")
-        made = media_id(secrets.token_bytes(16))
-        ref = MediaRef(made, mimetype, len(raw), hashlib.sha256(raw).hexdigest(), filename)
-        self.all[tenant, made] = ref, raw
-        return ref
-
-    async def ref(self, tenant: str, media: str) -> MediaRef:
-        try:
-            return self.all[tenant, media][0]
-        except KeyError:
-            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND) from None
-
-
 class MemoryFleet:
     def __init__(self, sessions: MemorySessions, feed: MemoryFeed) -> None:
         self._sessions = sessions
@@ -289,6 +264,10 @@ class Memory(msgspec.Struct, frozen=True):
     messages: MemoryMessages
     dead_letters: MemoryDeadLetters
     media: MemoryMedia
+    uploads: MemoryUploads
+    remote_media: MemoryWeb
+    accounts: MemoryAccounts
+    tenants: MemoryTenants
     feed: MemoryFeed
     access: MemoryAccess
     idempotency: MemoryIdempotency
@@ -307,11 +286,16 @@ def memory() -> Memory:
     feed = MemoryFeed()
     sessions = MemorySessions(feed)
     fleet = MemoryFleet(sessions, feed)
+    media = MemoryMedia()
     return Memory(
         sessions=sessions,
         messages=MemoryMessages(sessions),
         dead_letters=MemoryDeadLetters(sessions),
-        media=MemoryMedia(),
+        media=media,
+        uploads=MemoryUploads(media),
+        remote_media=MemoryWeb(),
+        accounts=MemoryAccounts(sessions),
+        tenants=MemoryTenants(),
         feed=feed,
         access=MemoryAccess(sessions),
         idempotency=MemoryIdempotency(),

@@ -227,7 +227,8 @@ async def test_no_method_answers_for_another_tenant(
     view = await created(services, name="mine", start=False)
     theirs = await created(services, OTHER, start=False)
     message = await services.messages.accept(TENANT, view.session_id, CHAT, Text(text="private"))
-    ref = await services.media.put(TENANT, bytes_of(PNG), mimetype="image/png", filename=None)
+    held = await services.media.put(TENANT, bytes_of(PNG), mimetype="image/png", filename=None)
+    ref = held.ref
     for name, (call, code) in FOREIGN.items():
         with pytest.raises(BlazzError) as caught:
             await call(services, view, message, ref)
@@ -359,9 +360,10 @@ async def test_an_upload_is_cut_hashed_and_given_to_its_sessions_node_alone(
     foreign = await created(services, OTHER, start=False)
     data = PNG + bytes(MEDIA_CHUNK_BYTES + 1000)
     pieces = (data[:7], data[7:600_000], data[600_000:])
-    ref = await services.media.put(
+    held = await services.media.put(
         TENANT, bytes_of(*pieces), mimetype="image/png", filename="a.png"
     )
+    ref = held.ref
     assert ref.size_bytes == len(data)
     assert ref.sha256 == hashlib.sha256(data).hexdigest()
 

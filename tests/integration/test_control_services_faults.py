@@ -124,12 +124,12 @@ async def test_pictures_go_out_and_come_in(
         await node_is(services, NodeState.ALIVE)
         view, phone = await linked(services, book, "628110000001")
         friend = await book.create("628110000002")
-        ref = await services.media.put(TENANT, pieces(), mimetype="image/png", filename="a.png")
+        held = await services.media.put(TENANT, pieces(), mimetype="image/png", filename="a.png")
         sent = await services.messages.accept(
             TENANT,
             view.session_id,
             friend.wid,
-            Media(kind=MessageKind.IMAGE, media=ref, caption="look"),
+            Media(kind=MessageKind.IMAGE, media=held.ref, caption="look"),
         )
         found = await services.messages.wait_final(
             TENANT, view.session_id, sent.message_id, timeout_s=10

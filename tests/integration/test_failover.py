@@ -26,13 +26,13 @@ from cli.stack import INFO_FILE, NodePlan
 from schemas.api import (
     DrainNode,
     MoveRequest,
-    NewMessage,
     NewSession,
     NodeDetail,
     NodeView,
     RebalanceView,
     SessionView,
 )
+from schemas.api_messages import NewMessage
 from schemas.commands import COMMANDS
 from schemas.errors import BlazzError, ErrorCode
 from schemas.resources import FLEET

@@ -40,7 +40,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 3_000
 async def api_on(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     stop = asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    app = create_app(services, HttpSettings(default_region="ID", link_tick_s=0.5))
+    app = create_app(services, HttpSettings(link_tick_s=0.5))
     _, key = await services.access.create_key(
         TENANT, name=None, scopes=("sessions", "messages", "operator"), expires_in_s=None
     )

@@ -227,7 +227,6 @@ class ControlPlaneService(Service):
                 writer,
                 nodes,
                 default_engine=settings.default_engine,
-                default_region=None,
             )
             self.world.note(self.name, "running")
             await asyncio.Event().wait()

@@ -1,1 +1,0 @@
-"""What pacing knows of tenants, sessions and recipients, and where it is kept."""
