@@ -22,12 +22,18 @@ from schemas.subjects import EVENTS_ALL, event
 from schemas.transport.background import Background
 from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus
-from schemas.transport.durable import DurableSpec, Work, consume
+from schemas.transport.durable import DurableSpec, InHand, Work, consume
 
 log = structlog.get_logger()
 
 ERROR_CODES: Final = frozenset(code.value for code in ErrorCode)
-DURABLE: Final = DurableSpec(name="ledger", subject=EVENTS_ALL, max_ack_pending=256)
+DURABLE: Final = DurableSpec(
+    name="ledger",
+    subject=EVENTS_ALL,
+    # What a killed replica had in hand is folded by another after this; a living one renews.
+    ack_wait_s=3.0,
+    max_ack_pending=256,
+)
 _LINES: Final = 8
 _LINE_MAX: Final = 32
 _AGAIN_AFTER_S: Final = 1.0
@@ -36,13 +42,16 @@ _AGAIN_AFTER_S: Final = 1.0
 async def fold_events(bus: Bus, ledger: Ledger) -> None:
     """Fold for ever. A message's events go through one line, one after the other."""
     lines = [asyncio.Queue[tuple[Work, Event]](_LINE_MAX) for _ in range(_LINES)]
+    in_hand = InHand(DURABLE)
     async with Background() as tasks:
+        tasks.start(in_hand.run(), name="ledger fold renewal")
         for number, line in enumerate(lines):
-            tasks.start(_work_off(line, ledger), name=f"ledger fold {number}")
+            tasks.start(_work_off(line, ledger, in_hand), name=f"ledger fold {number}")
         async with aclosing(consume(bus, EVENTS, DURABLE, batch=_LINE_MAX)) as works:
             async for work in works:
                 seen = await _read(work)
                 if seen is not None:
+                    in_hand.take(work)
                     key = message_id_of(seen.data) or seen.session_id
                     await lines[hash(key) % _LINES].put((work, seen))
 
@@ -70,15 +79,19 @@ async def _quietly_give_up(work: Work) -> None:
         log.debug("ledger.give_up_failed", code=error.code)
 
 
-async def _work_off(line: asyncio.Queue[tuple[Work, Event]], ledger: Ledger) -> None:
+async def _work_off(
+    line: asyncio.Queue[tuple[Work, Event]], ledger: Ledger, in_hand: InHand
+) -> None:
     while True:
         work, seen = await line.get()
         try:
             checkpoint(At.FOLD_BEFORE)
             await _fold_one(seen, ledger)
             checkpoint(At.FOLD_AFTER)
+            in_hand.leave(work)
             await work.ack()
         except BlazzError as error:
+            in_hand.leave(work)
             log.info(
                 "ledger.fold_postponed",
                 **{log_keys.CODE: error.code, log_keys.SESSION: seen.session_id},

@@ -4,6 +4,7 @@ Owns the durable consumer's settings and the three answers to a delivery. Never 
 to try or how long to wait: the reader does, by what it answers.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
@@ -84,6 +85,38 @@ class Work:
     async def _answer(self, word: bytes) -> None:
         bus = self._jetstream.bus
         await bus.request(self._reply, word, timeout_s=self._jetstream.timeout_s)
+
+
+class InHand:
+    """Deliveries that wait for their answer longer than `ack_wait_s`: `run` keeps them ours for as
+    long as this process lives, so that the wait can be short and a crash is noticed soon."""
+
+    def __init__(self, spec: DurableSpec) -> None:
+        self._period_s = spec.ack_wait_s / 3
+        self._works: dict[int, Work] = {}
+
+    def take(self, work: Work) -> None:
+        """It is being worked on."""
+        self._works[work.seq] = work
+
+    def leave(self, work: Work) -> None:
+        """It is about to be answered."""
+        self._works.pop(work.seq, None)
+
+    async def run(self) -> None:
+        """Renew, for ever, what has been in hand for a while."""
+        while True:
+            old = list(self._works.values())
+            await asyncio.sleep(self._period_s)
+            for work in old:
+                if self._works.get(work.seq) is not work:
+                    continue
+                try:
+                    await work.still_working()
+                except BlazzError as error:
+                    # The bus is away: they come again, which is harmless.
+                    log.debug("durable.renewal_failed", code=error.code)
+                    break
 
 
 def durable_config(spec: DurableSpec) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from tests.chaos.load import Accepted, Load
 from tests.waiting import eventually
 
 SETTLE_S = 40.0
-INBOUND_LATE_MAX_S = 40.0
-"""An event that a killed control plane had taken is given to another one after 30 s."""
+INBOUND_LATE_MAX_S = 15.0
+"""An event that a killed control plane had taken is given to another one after 3 s."""
 MESSAGES_SHOWN_MAX = 5
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 
 import msgspec
@@ -14,8 +14,9 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.resources import EVENTS, OUTBOX
 from schemas.subjects import EVENTS_ALL, outbox_lane, outbox_shard
 from schemas.transport import typed
+from schemas.transport.background import Background
 from schemas.transport.connection import Bus
-from schemas.transport.durable import DurableSpec, consume
+from schemas.transport.durable import DurableSpec, InHand, Work, consume
 from schemas.transport.jetstream import JetStream, StoredMessage
 from schemas.transport.streams import Gap, read_last_per_subject, read_ordered
 from tests.waiting import eventually
@@ -158,6 +159,29 @@ async def test_a_durable_keeps_its_place_and_brings_back_what_was_not_done(
             await work.ack()
             if {2, 3} <= left:
                 break
+
+
+async def _next(works: AsyncGenerator[Work, None]) -> Work:
+    return await anext(works)
+
+
+async def test_what_is_in_hand_stays_ours_while_we_live_and_comes_again_soon_after(
+    bus: Bus,
+) -> None:
+    await publish(bus, 7)
+    spec = DurableSpec(name="hook", subject=EVENTS_ALL, ack_wait_s=0.6)
+    in_hand = InHand(spec)
+    async with aclosing(consume(bus, EVENTS, spec)) as works:
+        async with Background() as tasks:
+            renewals = tasks.start(in_hand.run(), name="renewal")
+            in_hand.take(await anext(works))
+            again = tasks.start(_next(works), name="next")
+            done, _ = await asyncio.wait({again}, timeout=1.8)
+            assert not done, "given to somebody else while it was being worked on"
+            renewals.cancel()
+            work = await asyncio.wait_for(again, 3.0)
+        assert (work.value(Item).n, work.attempt) == (7, 2)
+        await work.ack()
 
 
 async def test_a_missing_stream_is_an_error_not_a_wait(bus: Bus) -> None:
