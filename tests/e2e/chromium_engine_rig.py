@@ -71,6 +71,9 @@ class Rig:
         self.profile = root / "profile"
         self.events: list[EngineEvent] = []
         self.engine: ChromiumEngine | None = None
+        self.reading = asyncio.Event()
+        """While it is clear, the reader keeps the event it has in hand."""
+        self.reading.set()
         self._reader: asyncio.Task[None] | None = None
 
     @property
@@ -96,6 +99,15 @@ class Rig:
         if self.engine is not None:
             await self.engine.stop()
         await self._end_reader()
+
+    async def stop_unread(self) -> None:
+        """As `stop`, but the reader dies with what it has in hand."""
+        await self.live.stop()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait({self._reader})
+            self._reader = None
+        self.reading.set()
 
     async def kill(self) -> None:
         if self.engine is not None:
@@ -181,7 +193,8 @@ class Rig:
 
     async def _read(self, engine: ChromiumEngine, events: list[EngineEvent]) -> None:
         async for event in engine.events():
-            events.append(event)  # noqa: PERF401 - each must be seen as it comes
+            events.append(event)
+            await self.reading.wait()
 
     async def _end_reader(self) -> None:
         if self._reader is not None:

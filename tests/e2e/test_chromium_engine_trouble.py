@@ -154,6 +154,23 @@ async def test_a_planned_new_page_loses_nothing(tmp_path: Path) -> None:
         assert not [event for event in rig.events if isinstance(event, QrShown)]
 
 
+async def test_what_the_reader_was_not_done_with_is_told_again(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        await rig.start()
+        await rig.link(rig.book.phone(ME))
+        bob = rig.book.phone(BOB)
+        await rig.arrived(await bob.send_text(ME, "before"))
+        rig.reading.clear()
+        in_hand = await bob.send_text(ME, "in hand")
+        behind = await bob.send_text(ME, "behind it")
+        await rig.arrived(in_hand)
+        # The page may have given both out, and must not note that as told.
+        await rig.stop_unread()
+        await rig.start()
+        await rig.arrived(in_hand)
+        await rig.arrived(behind)
+
+
 _NODE = """
 import asyncio, sys
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from swarm_node.engines.chromium.event_queue import EventQueue
 from swarm_node.engines.contract import EngineEvent, SyncProgress
@@ -37,3 +38,27 @@ async def test_closing_frees_a_waiting_writer_and_lets_the_rest_be_read() -> Non
     rest: list[EngineEvent] = [event async for event in queue.read()]
     assert rest == [SyncProgress(1)]
     assert not await queue.put(SyncProgress(3))
+
+
+async def test_an_event_is_settled_when_the_reader_asks_for_the_next() -> None:
+    queue = EventQueue(5)
+    await queue.put(SyncProgress(1))
+    events = queue.read()
+    assert await anext(events) == SyncProgress(1)
+    async with asyncio.TaskGroup() as group:
+        settled = group.create_task(queue.settled())
+        await asyncio.sleep(0)
+        assert not settled.done(), "the reader has it in hand"
+        coming = group.create_task(_next(events))
+        await eventually(settled.done)
+        await queue.put(SyncProgress(2))
+        await coming
+        unsettled = group.create_task(queue.settled())
+        await asyncio.sleep(0)
+        await queue.close()
+    assert settled.result() is True
+    assert unsettled.result() is False
+
+
+async def _next(events: AsyncIterator[EngineEvent]) -> EngineEvent:
+    return await anext(events)

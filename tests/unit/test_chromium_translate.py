@@ -99,6 +99,10 @@ def test_reactions_edits_and_deletes() -> None:
     reaction = {"key": key(), "from": BOB, "emoji": ""}
     assert translate("reaction", reaction, "s") == [Reacted(HEX, BOB, BOB, "")]
     assert translate("edit", {"key": key(), "text": "new"}, "s") == [Edited(HEX, BOB, "new")]
+    at = {"at": 1_790_000_000_500}
+    assert translate("edit", {"key": key(), "text": "new", **at}, "s") == [
+        Edited(HEX, BOB, "new", 1_790_000_000.5)
+    ]
     assert translate("revoke", {"key": key()}, "s") == [Deleted(HEX, BOB)]
 
 

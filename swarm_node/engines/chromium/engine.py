@@ -277,7 +277,9 @@ class ChromiumEngine:
         return None if found is None else str(found)
 
     def _make_keeper(self, bundle: Bundle, opened: OpenProfile) -> PageKeeper:
-        return PageKeeper(self._spec, self._settings, bundle, opened, self._events.put)
+        return PageKeeper(
+            self._spec, self._settings, bundle, opened, self._events.put, self._events.settled
+        )
 
     async def _live(self, keeper: PageKeeper, opened: OpenProfile) -> None:
         try:

@@ -19,6 +19,8 @@ class EventQueue:
         self._max = events_max
         self._changed = asyncio.Condition()
         self._closed = False
+        self._put_count = 0
+        self._settled_count = 0
 
     async def put(self, event: EngineEvent) -> bool:
         """Add an event, waiting for room. False: it was closed, and nobody will read it."""
@@ -27,8 +29,17 @@ class EventQueue:
             if self._closed:
                 return False
             self._events.append(event)
+            self._put_count += 1
             self._changed.notify_all()
             return True
+
+    async def settled(self) -> bool:
+        """Wait until the reader is done with all that was put so far: it asked for the next.
+        False: it was closed before."""
+        async with self._changed:
+            count = self._put_count
+            await self._changed.wait_for(lambda: self._closed or self._settled_count >= count)
+            return self._settled_count >= count
 
     async def close(self) -> None:
         """No more events; the reader ends when it has read the rest. Idempotent."""
@@ -46,3 +57,6 @@ class EventQueue:
                 event = self._events.popleft()
                 self._changed.notify_all()
             yield event
+            async with self._changed:
+                self._settled_count += 1
+                self._changed.notify_all()

@@ -18,7 +18,7 @@ from playwright.async_api import Page
 
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
-from swarm_node.engines.chromium.bridge.page_bridge import PageBridge, PageEvent
+from swarm_node.engines.chromium.bridge.page_bridge import PageBridge, PageEvent, Settled
 from swarm_node.engines.chromium.bridge.script import init_script
 from swarm_node.engines.chromium.bundle import Bundle
 from swarm_node.engines.chromium.hosts.contract import OpenProfile
@@ -68,12 +68,14 @@ class PageKeeper:
         bundle: Bundle,
         profile: OpenProfile,
         emit: Emit,
+        settled: Settled,
     ) -> None:
         self._spec = spec
         self._settings = settings
         self._bundle = bundle
         self._profile = profile
         self._emit = emit
+        self._settled = settled
         self._account = Account(spec.profile_dir)
         self._page_storage = spec.page_storage
         self._watch: PageWatch | None = None
@@ -169,7 +171,7 @@ class PageKeeper:
         async def on_event(event: PageEvent) -> None:
             await watch.on_event(event)
 
-        bridge = PageBridge(page, on_event)
+        bridge = PageBridge(page, on_event, self._settled)
         await bridge.install(init_script(self._bundle), self._settings.navigation_timeout_s)
         self._watch, self.bridge = watch, bridge
         try:

@@ -113,10 +113,10 @@ const listen = () => {
   WPP.on('chat.msg_ack_change', ({ ack, ids }) => {
     emit('ack', { ack: Number(ack), keys: ids.map(keyOf) });
   });
-  WPP.on('chat.new_reaction', ({ msgId, sender, reactionText }) => {
+  WPP.on('chat.new_reaction', ({ msgId, sender, reactionText, timestamp }) => {
     const [key, from] = [keyOf(msgId), personOf(sender)];
     if (from === myself() && isOurs('reaction', key)) return;
-    emit('reaction', { key, from, emoji: reactionText ?? '' });
+    emit('reaction', { key, from, emoji: reactionText ?? '', at: Number(timestamp) || 0 });
   });
   WPP.on('chat.msg_edited', ({ msg }) => {
     const key = keyOf(msg.id);
@@ -126,9 +126,9 @@ const listen = () => {
     const key = keyOf(refId);
     if (!isOurs('revoke', key)) emit('revoke', { key });
   });
-  WPP.on('chat.poll_response', ({ msgId, sender, selectedOptions }) => {
-    const options = chosen(selectedOptions);
-    emit('vote', { key: keyOf(msgId), from: personOf(sender), options });
+  WPP.on('chat.poll_response', ({ msgId, sender, selectedOptions, timestamp }) => {
+    const [options, at] = [chosen(selectedOptions), Number(timestamp) || 0];
+    emit('vote', { key: keyOf(msgId), from: personOf(sender), options, at });
   });
   WPP.on('chat.presence_change', (seen) => presence.changed(seen));
   WPP.on('group.participant_changed', ({ groupId, action, author, participants }) => {

@@ -79,11 +79,16 @@ const messageOf = (msg) => ({
 const editedAt = (msg) => Number(msg.latestEditSenderTimestampMs) || 0;
 
 // Who reacted with what. Asked of WhatsApp's store, so only where there is something to find.
-const reactionsOf = async (msg) => {
+// When each came goes into `times`: it tells a repeat from the same reaction made again.
+const reactionsOf = async (msg, times = {}) => {
   const { reactions = [] } = (await WPP.chat.getReactions(String(msg.id))) ?? {};
   const found = {};
   for (const { senders = [] } of reactions) {
-    for (const one of senders) if (one.reactionText) found[personOf(one.sender)] = one.reactionText;
+    for (const { reactionText, sender, timestamp } of senders) {
+      if (!reactionText) continue;
+      found[personOf(sender)] = reactionText;
+      times[personOf(sender)] = Number(timestamp) || 0;
+    }
   }
   return found;
 };
@@ -91,7 +96,8 @@ const reactionsOf = async (msg) => {
 // wa-js puts each option at its own place in an array with holes.
 const chosen = (options) => [...(options ?? [])].filter(Boolean).map((one) => String(one.name));
 
-const votesOf = async (msg) => {
+const votesOf = async (msg, times = {}) => {
   const { votes = [] } = (await WPP.chat.getVotes(String(msg.id))) ?? {};
+  for (const { sender, timestamp } of votes) times[personOf(sender)] = Number(timestamp) || 0;
   return Object.fromEntries(votes.map((vote) => [personOf(vote.sender), chosen(vote.selectedOptions)]));
 };

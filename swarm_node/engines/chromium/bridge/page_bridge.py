@@ -74,14 +74,17 @@ class PageEvent(msgspec.Struct, frozen=True):
 
 
 OnEvent = Callable[[PageEvent], Awaitable[None]]
+Settled = Callable[[], Awaitable[bool]]
+"""Waits until what was taken so far can no longer be lost; False: it may be."""
 
 
 class PageBridge:
     """One page's bridge. `install` before the first load; it holds for reloads too."""
 
-    def __init__(self, page: Page, on_event: OnEvent) -> None:
+    def __init__(self, page: Page, on_event: OnEvent, settled: Settled) -> None:
         self.page = page
         self._on_event = on_event
+        self._settled = settled
         self._taking = asyncio.Lock()
         self._taken_seq = 0
         self._load = 0
@@ -213,7 +216,9 @@ class PageBridge:
                     continue
                 await self._on_event(event)
                 self._taken_seq = event.seq
-            return self._taken_seq
+            taken_seq = self._taken_seq
+        # Only then may the page forget them, and note that it told.
+        return taken_seq if await self._settled() and load == self._load else None
 
 
 def _refusal(name: str, code: str, message: str) -> BlazzError:

@@ -86,7 +86,7 @@ const orNothing = async (read, otherwise) => {
   }
 };
 
-const stateOf = async (msg, before) => ({
+const stateOf = async (msg, before, times = { reactions: {}, votes: {} }) => ({
   key: keyOf(msg.id),
   ack: Number(msg.ack ?? 0),
   editedAt: editedAt(msg),
@@ -94,11 +94,11 @@ const stateOf = async (msg, before) => ({
   deleted: String(msg.type) === 'revoked',
   reactions:
     msg.hasReaction || before.reactions
-      ? await orNothing(() => reactionsOf(msg), before.reactions ?? {})
+      ? await orNothing(() => reactionsOf(msg, times.reactions), before.reactions ?? {})
       : {},
   votes:
     String(msg.type) === 'poll_creation'
-      ? await orNothing(() => votesOf(msg), before.votes ?? {})
+      ? await orNothing(() => votesOf(msg, times.votes), before.votes ?? {})
       : {},
 });
 
@@ -108,7 +108,7 @@ const differences = (before = {}, after, none) =>
     .map((from) => [from, after[from] ?? none]);
 
 // Tells what differs from what was told; returns how much.
-const tellChanges = (before, now) => {
+const tellChanges = (before, now, times) => {
   const { key } = now;
   const first = lastSeq;
   // That it was sent is the answer to the send itself.
@@ -121,10 +121,10 @@ const tellChanges = (before, now) => {
     emit('edit', { key, text: now.text, at: now.editedAt });
   }
   for (const [from, emoji] of differences(before.reactions, now.reactions, '')) {
-    emit('reaction', { key, from, emoji });
+    emit('reaction', { key, from, emoji, at: times.reactions[from] });
   }
   for (const [from, options] of differences(before.votes, now.votes, [])) {
-    emit('vote', { key, from, options });
+    emit('vote', { key, from, options, at: times.votes[from] });
   }
   return lastSeq - first;
 };
@@ -138,7 +138,8 @@ const tellMissedChanges = async () => {
   let count = 0;
   for (const msg of newest(RECENT_MAX, mark.floor)) {
     const before = recent.known.get(keyText(keyOf(msg.id))) ?? {};
-    count += tellChanges(before, await stateOf(msg, before));
+    const times = { reactions: {}, votes: {} };
+    count += tellChanges(before, await stateOf(msg, before, times), times);
   }
   return count;
 };

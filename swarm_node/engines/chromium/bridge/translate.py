@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from schemas.chats import CallState, ChatPresence, GroupChange
 from schemas.states import Ack
-from swarm_node.engines.chromium.bridge.translate_message import chat_message
+from swarm_node.engines.chromium.bridge.translate_message import chat_message, unix_s
 from swarm_node.engines.contract import (
     AckChanged,
     CallSeen,
@@ -88,14 +88,16 @@ def _about_message(kind: str, data: dict[str, Any]) -> list[EngineEvent]:
     if kind not in {"reaction", "edit", "revoke", "vote"}:
         return []
     message_id, chat_id = data["key"]["id"], data["key"]["chat"]
+    at = unix_s(data.get("at"))
     match kind:
         case "reaction":
-            return [Reacted(message_id, chat_id, data["from"] or chat_id, str(data["emoji"]))]
+            from_id = data["from"] or chat_id
+            return [Reacted(message_id, chat_id, from_id, str(data["emoji"]), at)]
         case "edit":
-            return [Edited(message_id, chat_id, str(data["text"]))]
+            return [Edited(message_id, chat_id, str(data["text"]), at)]
         case "vote":
             options = tuple(map(str, data["options"]))
-            return [PollVoted(message_id, chat_id, data["from"] or chat_id, options)]
+            return [PollVoted(message_id, chat_id, data["from"] or chat_id, options, at)]
         case _:
             return [Deleted(message_id, chat_id)]
 
@@ -131,4 +133,5 @@ def _notice(data: dict[str, Any]) -> list[EngineEvent]:
         value = None
     by = key["participant"] or data["from"]
     members = tuple(group["members"])
-    return [GroupAltered(key["chat"], change, by if by != key["chat"] else None, members, value)]
+    who = by if by != key["chat"] else None
+    return [GroupAltered(key["chat"], change, who, members, value, unix_s(data["t"]))]

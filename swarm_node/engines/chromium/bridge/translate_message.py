@@ -38,13 +38,20 @@ _SECONDS_ABOVE: Final = 10_000_000_000
 """Larger than any Unix time in seconds for centuries: then it is in ms."""
 
 
+def unix_s(t: object) -> float | None:
+    """WhatsApp's time, in seconds or milliseconds, as Unix seconds; None when it gave none."""
+    if not t:
+        return None
+    value = float(str(t))
+    return value / 1000 if value > _SECONDS_ABOVE else value
+
+
 def chat_message(data: dict[str, Any], session_id: str) -> ChatMessage | None:
     """The message, or None when nobody wrote it. Raises as `translate` does."""
     key, raw_type = data["key"], str(data["type"])
     if raw_type in _NO_MESSAGE or key["chat"] == "status@broadcast":
         return None
     from_me = bool(key["fromMe"])
-    t = float(data["t"])
     return ChatMessage(
         message_id=key["id"],
         session_id=session_id,
@@ -53,7 +60,7 @@ def chat_message(data: dict[str, Any], session_id: str) -> ChatMessage | None:
         # What another device of the account sent is with WhatsApp already.
         state=MessageState.SENT if from_me else MessageState.RECEIVED,
         chat_id=key["chat"],
-        created_at=t / 1000 if t > _SECONDS_ABOVE else t,
+        created_at=unix_s(data["t"]) or 0.0,
         # In a group the chat is not who wrote it.
         from_id=key.get("participant") or data.get("from"),
         text=data.get("text"),
