@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+from cli.stack import NodePlan
+from schemas.timing import FAST
 from tests.chaos import faults, truth
 from tests.chaos.harness import FAILOVER_S, NODE, OTHER, moved_from, newer_than, open_world
 from tests.waiting import eventually
@@ -100,6 +103,31 @@ async def test_a_frozen_node_does_not_win_its_sessions_back() -> None:
         await world.check(load)
         # Once each: which also shows that the switch does notice.
         assert await truth.holds(world.stage) == len(hit)
+
+
+async def test_when_most_nodes_fall_silent_at_once_the_verdict_waits_and_is_then_carried_out() -> (
+    None
+):
+    """Two of three: more likely it is the net between. But they are dead, and no wait is for
+    ever."""
+    third = NodePlan("node-c")
+    async with open_world(nodes=(NodePlan(NODE), NodePlan(OTHER), third)) as world:
+        await world.link(3)
+        before = await world.views()
+        hit = [*await world.on(NODE), *await world.on(OTHER)]
+        assert len(hit) == 2, "one session on each node"
+        began = time.monotonic()
+        for node_id in (NODE, OTHER):
+            await world.stage.stack.node(node_id).take_down()
+        await world.online(hit, lambda v: v.node_id == third.node_id, within_s=FAILOVER_S)
+        took_s = time.monotonic() - began
+        # A lease may have been renewed right before, and one node alone would have had its grace.
+        alone_s = FAST.lease_ttl_s - FAST.lease_renew_s + FAST.lease_absent_grace_s
+        assert took_s >= alone_s + FAST.thaw_after_s
+        await world.online(await world.on(third.node_id), within_s=FAILOVER_S)
+        (own,) = [sid for sid, view in before.items() if view.node_id == third.node_id]
+        assert (await world.views())[own].epoch == before[own].epoch
+        assert await truth.holds(world.stage) == 0
 
 
 async def test_a_slow_bus_is_no_lost_node() -> None:

@@ -31,6 +31,7 @@ from schemas.states import EngineKind, NodeState, SessionState
 from schemas.transport.connection import Bus
 from swarm_node.app import run_node
 from swarm_node.config import BusAccess, NodeSettings
+from swarm_node.core.backoff import BackoffPolicy
 from swarm_node.engines.loopback.settings import LoopbackFaults, LoopbackSettings
 from swarm_node.session.timings import SessionTimings
 from tests.integration.nats_fixture import QUICK
@@ -99,6 +100,7 @@ async def node(
     node_id: str = "node-a",
     sessions_max: int = 5,
     faults: LoopbackFaults | None = None,
+    backoff: BackoffPolicy | None = None,
 ) -> AsyncIterator[None]:
     """A real node with the loopback engine, until the block ends."""
     identity = await nats.add_node(node_id)
@@ -110,7 +112,9 @@ async def node(
         bus=BusAccess(servers=(nats.url,), nkey_seed_file=identity.seed_file),
         heartbeat_s=0.3,
         start_spacing_s=0.0,
-        session=SessionTimings(probe_unsettled_s=0.1, probe_gap_s=0.05),
+        session=SessionTimings(
+            probe_unsettled_s=0.1, probe_gap_s=0.05, backoff=backoff or BackoffPolicy()
+        ),
         loopback=LoopbackSettings(
             link_url=sandbox.link_url,
             media_url=sandbox.media_base_url,
