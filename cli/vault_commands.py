@@ -154,7 +154,7 @@ async def run_session_snapshots(
         notes += ["proven"] if each.proven else []
         print(
             f"{each.generation:<11} {each.epoch:>5}  {each.node_id:<20} {len(each.objects):>7} "
-            f"{size / 1e6:>7.2f} MB  {', '.join(notes)}"
+            f"{_size(size):>10}  {', '.join(notes)}"
         )
     return Exit.OK
 
@@ -284,17 +284,21 @@ async def _look(
     return await drill_profile(profile, settings, page_storage=page_storage), ""
 
 
+def _size(count: int) -> str:
+    return f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
+
+
 def _print_drill(found: Drilled) -> None:
     print(
-        f"Generation {found.generation} (epoch {found.epoch}): {found.objects} object(s), "
-        f"{found.size_bytes / 1e6:.2f} MB, {found.files} files, {found.age_s:.0f} s old."
+        f"Generation {found.generation} (epoch {found.epoch}): objects: {found.objects}, "
+        f"{_size(found.size_bytes)}, {found.files} files, {found.age_s:.0f} s old."
     )
     if found.note:
         print(found.note)
     if found.browser is not None:
         seen = found.browser
         print(
-            f"Scratch browser, no network: {seen.databases} databases, {seen.records} records, "
+            f"Scratch browser, no network: databases: {seen.databases}, records: {seen.records}, "
             f"{seen.keys_usable} of {seen.keys} keys work, {seen.storage_items} items of "
             f"localStorage, in {seen.duration_s:.1f} s."
         )

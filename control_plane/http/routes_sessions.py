@@ -131,7 +131,10 @@ async def get_session(
     "/sessions/{session_id:str}",
     operation_id="deleteSession",
     summary="Delete a session",
-    description="Stops it and forgets it, its profile and its messages.",
+    description="Stops it and forgets it, its profile and its messages. It is unlinked at WhatsApp "
+    "only if it is online: one that is stopped, or whose node is lost, is forgotten all the same, "
+    "and the phone goes on listing the device until somebody removes it there. "
+    "To be sure, `POST …/logout` first.",
     tags=TAGS,
     status_code=204,
     opt=access(Scope.SESSIONS, C.SESSION_NOT_FOUND),
