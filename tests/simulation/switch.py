@@ -17,7 +17,7 @@ from schemas.states import Ack, EngineKind
 from swarm_node.engines import contract
 from swarm_node.engines.contract import EngineSpec, SendOutcome, SendRequest
 from swarm_node.engines.event_pipe import EventPipe
-from swarm_node.engines.unsupported import NoAccountCalls
+from tests.simulation.no_account import NoAccountCalls
 from tests.simulation.virtual_time import PROCESS, Process, VirtualLoop
 
 

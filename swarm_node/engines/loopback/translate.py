@@ -4,7 +4,7 @@ Owns the mapping, both ways. Pure. Never a frame's transport.
 """
 
 import re
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -24,9 +24,11 @@ from schemas.messages import (
     Text,
 )
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
-from swarm_node.core import inbound_content
+from swarm_node.core.vcards import read_cards, write_card
 from swarm_node.engines import contract
 from swarm_node.engines.loopback.store import LinkedDevice
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 _KINDS: Final[dict[wire.MessageType, MessageKind]] = {
     "chat": MessageKind.TEXT,
@@ -92,22 +94,22 @@ def chat_message(message: wire.Message, session_id: str) -> ChatMessage:
         deleted=message.deleted,
         mentions=message.mentions,
         forwarded=message.forwarded,
-        location=_location(message.location),
-        contacts=inbound_content.cards((card.name, card.vcard) for card in message.contacts),
-        poll=_poll(message.poll),
+        location=_made(message.location, Location),
+        contacts=read_cards([card.vcard for card in message.contacts]),
+        poll=_made(message.poll, Poll),
     )
 
 
-def _location(place: wire.Location | None) -> Location | None:
-    if place is None:
+def _made(part: msgspec.Struct | None, wanted: type[S]) -> S | None:
+    """The same in our words; None if there is none, or it is not as the schema wants it."""
+    if part is None:
         return None
-    return inbound_content.location(place.latitude, place.longitude, place.name, place.address)
-
-
-def _poll(poll: wire.Poll | None) -> Poll | None:
-    if poll is None:
+    texts = {name: value for name, value in msgspec.structs.asdict(part).items() if value != ""}
+    try:
+        # As JSON would bring it: the tag tells the kind.
+        return msgspec.convert({"type": wanted.__struct_config__.tag, **texts}, wanted)
+    except msgspec.ValidationError:
         return None
-    return inbound_content.poll(poll.question, poll.options, poll.choices_max)
 
 
 def queued_events(frame: wire.QueuedFrame, session_id: str) -> list[contract.EngineEvent]:
@@ -177,9 +179,7 @@ def filled(message: wire.Message, content: Sendable) -> wire.Message:
             )
             return replace(message, type="location", location=place)
         case Contacts(contacts=contacts):
-            cards = tuple(
-                wire.Card(name=card.name, vcard=inbound_content.vcard(card)) for card in contacts
-            )
+            cards = tuple(wire.Card(name=card.name, vcard=write_card(card)) for card in contacts)
             return replace(message, type="vcard", contacts=cards)
         case Poll():
             poll = wire.Poll(

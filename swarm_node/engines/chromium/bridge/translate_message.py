@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.messages import NAME_CHARS_MAX, ChatMessage, InboundMedia, Location, Poll
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
-from swarm_node.engines.chromium.bridge.vcards import read_cards
+from swarm_node.core.vcards import read_cards
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -1,4 +1,4 @@
-"""vCards of messages that arrived → `ContactCard`s.
+"""vCards ⇄ `ContactCard`s.
 
 Owns the little of vCard 2.1 and 3.0 that WhatsApp's clients write. Pure; strangers wrote what it
 reads, so it never raises and never returns what the schema does not allow.
@@ -12,6 +12,7 @@ from schemas.messages import CONTACTS_MAX, NAME_CHARS_MAX, ContactCard
 _WAID: Final = re.compile(r"waid=(\d+)", re.IGNORECASE)
 _PHONE: Final = re.compile(r"[1-9][0-9]{6,14}")
 _FOLD: Final = re.compile(r"\r?\n[ \t]")
+_TO_ESCAPE: Final = re.compile(r"([\\,;])")
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 
@@ -19,6 +20,16 @@ def read_cards(texts: list[str]) -> tuple[ContactCard, ...]:
     """The cards that name a number, in their order; the others are left out."""
     cards = (_read(text) for text in texts[:CONTACTS_MAX])
     return tuple(card for card in cards if card is not None)
+
+
+def write_card(card: ContactCard) -> str:
+    """A card as vCard 3.0, with the number as WhatsApp's clients look for it."""
+    name = _escaped(card.name)
+    lines = ["BEGIN:VCARD", "VERSION:3.0", f"N:;{name};;;", f"FN:{name}"]
+    if card.organization:
+        lines.append(f"ORG:{_escaped(card.organization)};")
+    lines += [f"TEL;type=CELL;waid={card.phone}:+{card.phone}", "END:VCARD"]
+    return "\n".join(lines)
 
 
 def _read(text: str) -> ContactCard | None:
@@ -48,3 +59,7 @@ def _number(head: str, value: str) -> str:
 def _plain(value: str) -> str:
     text = _ESCAPED.sub(lambda found: "\n" if found[1] in "nN" else found[1], value)
     return text.strip()[:NAME_CHARS_MAX]
+
+
+def _escaped(text: str) -> str:
+    return _TO_ESCAPE.sub(r"\\\1", text).replace("\r", "").replace("\n", "\\n")
