@@ -10,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.core import moves, reconcile
-from control_plane.core.fleet import FleetSnapshot, NodeSnapshot
+from control_plane.core.fleet import ENGINE_MEMORY_BYTES, FleetSnapshot, NodeSnapshot
 from control_plane.core.needs import Need, NeedRules, Step, StepKind, need
-from control_plane.core.placement import Placement, Places, Unplaceable, Wanted, address_range
+from control_plane.core.placement import (
+    Placement,
+    Places,
+    Reason,
+    Unplaceable,
+    Wanted,
+    address_range,
+)
 from control_plane.core.reconcile import PlanRules, StaggerRules
 from schemas.records import (
     Assignment,
@@ -397,6 +404,28 @@ def test_a_tenants_sessions_are_spread_so_that_one_range_holds_the_fewest(
             by_node[n] for n, s in known.items() if address_range(s.record.address) == of_range
         ]
         assert max(inside) - min(inside) <= 1
+
+
+@pytest.mark.parametrize(
+    ("engines_free", "reserved", "room"), [(2, 0, 2), (2, 1, 1), (1, 1, 0), (0.5, 0, 0)]
+)
+def test_measured_memory_bounds_what_a_node_is_given(
+    engines_free: float, reserved: int, room: int
+) -> None:
+    """`reserved` places are given away and not yet running: their memory is promised."""
+    made = node(0, sessions_max=50, reserved=reserved)
+    free = int(engines_free * ENGINE_MEMORY_BYTES[EngineKind.LOOPBACK])
+    assert made.heartbeat is not None
+    pulse = msgspec.structs.replace(made.heartbeat, memory_free_bytes=free)
+    giving = Places(
+        FleetSnapshot({"node-0": msgspec.structs.replace(made, heartbeat=pulse)}, {}, {}, {})
+    )
+    for _ in range(room):
+        assert isinstance(giving.choose(Wanted("acme", EngineKind.LOOPBACK)), Placement)
+        giving.take("node-0", "acme")
+    found = giving.choose(Wanted("acme", EngineKind.LOOPBACK))
+    assert isinstance(found, Unplaceable)
+    assert found.reason is Reason.NO_MEMORY
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.integers(0, 25))
