@@ -20,6 +20,7 @@ from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import NewSession, QrView, SessionPage, SessionView
 from schemas.errors import BlazzError, ErrorCode
+from schemas.pacing import UNPACED
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotHead
 from schemas.states import EngineKind, SessionState
@@ -75,6 +76,8 @@ async def open_stage(
                 ),
             )
             plan = msgspec.structs.replace(plan, **changes)
+            services = msgspec.structs.replace(plan.services, pacing=UNPACED)
+            plan = msgspec.structs.replace(plan, services=services)
             async with (
                 open_stack(plan) as stack,
                 PhoneBook(sandbox.api_url) as book,

@@ -21,10 +21,12 @@ from cli.exit_codes import Exit
 from cli.stack import NodePlan, Stack, StackPlan, open_stack
 from cli.steps import StepFailed, Story
 from cli.story import Scene, create_phones, walk
+from control_plane.config import ControlPlaneSettings
 from sandbox.phone import PhoneBook
 from sandbox.server import Sandbox
 from sandbox.settings import SandboxSettings
 from schemas.api import NewSession
+from schemas.pacing import UNPACED
 from schemas.states import EngineKind
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
@@ -78,6 +80,7 @@ def plan_on(sandbox: Sandbox, folder: Path, options: DemoOptions) -> StackPlan:
         nodes=NODES,
         port=options.port,
         engine=EngineKind(options.engine),
+        services=ControlPlaneSettings(pacing=UNPACED),
         chromium=ChromiumSettings(extra_args=tuple(sandbox.chromium_args())),
         loopback=LoopbackSettings(
             link_url=sandbox.link_url, media_url=sandbox.media_base_url, ca_pem=sandbox.ca_pem

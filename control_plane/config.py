@@ -16,6 +16,7 @@ from control_plane.media.quota import MediaLimits
 from control_plane.media.remote import RemoteLimits
 from control_plane.outbound.settings import OutboundSettings
 from control_plane.vault.settings import VaultSettings
+from schemas.pacing import PacingRules
 from schemas.states import EngineKind
 
 
@@ -56,6 +57,8 @@ class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """A busy lane goes to the back of the queue after this many."""
     sweep_s: float = 10.0
     """How often the lanes are listed anew, should the change feed have missed one."""
+    hand_over_s: float = 5.0
+    """When another replica takes a shard over, messages in flight have so long to end."""
     rules: DeliveryRules = DeliveryRules()
 
 
@@ -72,6 +75,8 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """None: those of the bus's timing profile, which the nodes share."""
     reconciler: ReconcilerSettings = ReconcilerSettings()
     dispatcher: DispatcherSettings = DispatcherSettings()
+    pacing: PacingRules = PacingRules()
+    """For tenants and sessions that want nothing otherwise."""
     vault: VaultSettings | None = None
     """None: the fleet keeps no snapshots, and a session dies with its node's disk."""
     sync_timeout_s: float = 20.0

@@ -17,13 +17,14 @@ from control_plane.ledger.port import Ledger, LedgerQuery
 from control_plane.media.store import JetStreamMediaStore
 from control_plane.node_commands import NodeCommands
 from control_plane.outbox import OutboxLanes
+from control_plane.pacing.book import PacingBook
 from control_plane.sessions import FleetSessions
 from schemas import ids, log_keys
 from schemas.api import Page
 from schemas.commands import GetMedia, MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ChatId, MessageId, SessionId, TenantId
-from schemas.messages import ChatMessage, Content, Media
+from schemas.messages import ChatMessage, Content, Delete, Media
 from schemas.records import OutboxItem
 from schemas.states import MessageDirection
 from schemas.transport.checkpoints import At, checkpoint
@@ -39,6 +40,7 @@ class LaneMessages:
     def __init__(
         self,
         outbox: OutboxLanes,
+        book: PacingBook,
         id_secret: IdSecret,
         sessions: FleetSessions,
         ledger: Ledger,
@@ -46,6 +48,7 @@ class LaneMessages:
         nodes: NodeCommands,
     ) -> None:
         self._outbox = outbox
+        self._book = book
         self._id_secret = id_secret
         self._sessions = sessions
         self._ledger = ledger
@@ -61,8 +64,8 @@ class LaneMessages:
         once: OnceKey | None = None,
     ) -> ChatMessage:
         """See `ports.Messages.accept`. Raises `session_not_found`, `media_not_found`,
-        `media_unsupported`, `queue_full`; `nats_unavailable` or `timeout` (with `message_id` in
-        its fields when it may have been accepted)."""
+        `media_unsupported`, `recipient_opted_out`, `queue_full`; `nats_unavailable` or `timeout`
+        (with `message_id` in its fields: it may have been accepted)."""
         await self._sessions.record(tenant, session)
         if once is None:
             message_id = ids.message_id(secrets.token_bytes(_MESSAGE_RANDOM_BYTES))
@@ -71,6 +74,8 @@ class LaneMessages:
             known = await self._known(tenant, session, message_id, look_in_lane=once.seen_before)
             if known is not None:
                 return known
+        if self._book.opted_out(tenant, to) and not isinstance(content, Delete):
+            raise BlazzError(ErrorCode.RECIPIENT_OPTED_OUT)
         if isinstance(content, Media):
             await self._check_media(tenant, content)
         await self._outbox.check_room(tenant, session)

@@ -72,6 +72,11 @@ LANES: Final = Gauge(
     ("doing",),
     registry=REGISTRY,
 )
+SHARDS: Final = Gauge(
+    "blazz_outbox_shards_wanted",
+    "Outbox shards that this replica is to dispatch",
+    registry=REGISTRY,
+)
 FENCE_CONFLICTS: Final = Counter(
     "blazz_fence_conflicts_total",
     "Answers and observations refused for an old epoch",

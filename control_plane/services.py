@@ -24,6 +24,7 @@ from control_plane.dead_letters import StreamDeadLetters
 from control_plane.dispatcher.delivery import Delivery
 from control_plane.dispatcher.endings import Endings
 from control_plane.dispatcher.shard import ShardDispatcher
+from control_plane.dispatcher.team import DispatcherTeam
 from control_plane.feed.stream_feed import StreamFeed
 from control_plane.feed.told import serve_told
 from control_plane.fleet import OperatorFleet
@@ -38,6 +39,8 @@ from control_plane.node_commands import NodeCommands
 from control_plane.operations import FleetOperations
 from control_plane.outbound.client import Outbound
 from control_plane.outbox import OutboxLanes
+from control_plane.pacing.book import PacingBook, keep_book
+from control_plane.pacing.contacts import Contacts
 from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
@@ -83,12 +86,15 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         default_engine=settings.default_engine,
     )
     media = JetStreamMediaStore(bus, settings.media)
+    book = PacingBook(settings.pacing)
+    contacts = Contacts(bus, book)
     outbox = OutboxLanes(bus, depth_max=settings.lane_depth_max)
     feed = StreamFeed(bus, followers_max=settings.feed_followers_max)
     fleet = OperatorFleet(bus, state, feed)
     me = LeaseRecord(settings.replica, uuid.uuid4().hex, time.time())
     async with (
         keep_fed(bus, state, sync_timeout_s=settings.sync_timeout_s),
+        keep_book(bus, book, sync_timeout_s=settings.sync_timeout_s),
         serve_media(bus, state, media),
         serve_told(bus),
         Outbound(settings.outbound) as outbound,
@@ -106,16 +112,19 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             reconciler = Reconciler(bus, state, acts, settings.reconciler)
             tasks.start(reconciler.run(me), name="reconciler")
         if Role.DISPATCHER in settings.roles:
-            endings = Endings(bus, state, ledger)
-            delivery = Delivery(state, endings, nodes, settings.dispatcher.rules)
+            endings = Endings(bus, state, ledger, contacts)
+            delivery = Delivery(state, endings, nodes, book, settings.dispatcher.rules)
             sends = asyncio.Semaphore(settings.dispatcher.sends_max)
-            for number in range(OUTBOX_SHARDS):
-                shard = ShardDispatcher(bus, number, state, delivery, settings.dispatcher, sends)
-                tasks.start(shard.run(me), name=f"dispatcher {number}")
+            shards = [
+                ShardDispatcher(bus, number, state, delivery, book, settings.dispatcher, sends)
+                for number in range(OUTBOX_SHARDS)
+            ]
+            tasks.start(DispatcherTeam(bus, state, me, shards).run(), name="dispatchers")
+            tasks.start(contacts.follow(), name="contacts")
         log.info("control_plane.opened", roles=sorted(settings.roles), replica=settings.replica)
         yield Services(
             sessions=sessions,
-            messages=LaneMessages(outbox, IdSecret(bus), sessions, ledger, media, nodes),
+            messages=LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, nodes),
             dead_letters=StreamDeadLetters(bus, sessions, outbox, ledger),
             media=media,
             uploads=StreamUploads(bus, media),

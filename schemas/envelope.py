@@ -12,8 +12,7 @@ from schemas.errors import BlazzError, ErrorCode
 HEADER_MESSAGE_ID: Final = "Nats-Msg-Id"
 HEADER_TRACE: Final = "traceparent"
 HEADER_CHAT: Final = "Blazz-Chat"
-"""In the outbox: a digest of whom a message is for (`core.contacts.chat_digest`), `reply` after a
-colon if it answers a message."""
+"""In the outbox: whom a message is for, as `control_plane/core/contacts.py` writes it."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):

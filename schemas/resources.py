@@ -19,6 +19,7 @@ LEDGER_AGE_MAX_S: Final = 30 * DAY_S
 FLEET: Final = "blazz_fleet"
 ACCESS: Final = "blazz_access"
 IDEMPOTENCY: Final = "blazz_idempotency"
+PACING: Final = "blazz_pacing"
 
 EVENTS: Final = "EVENTS"
 OUTBOX: Final = "OUTBOX"
@@ -147,6 +148,14 @@ BUCKETS: Final = (
         description="First answers to idempotency keys, kept for a day",
         max_bytes=256 * MIB,
         ttl_s=DAY_S,
+    ),
+    BucketSpec(
+        name=PACING,
+        description="Pacing settings and state, opt-outs, and who wrote to whom",
+        # About 250 bytes a contact: a million of them.
+        max_bytes=256 * MIB,
+        max_value_bytes=16 * KIB,
+        limit_marker_ttl_s=60.0,
     ),
 )
 

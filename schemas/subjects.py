@@ -95,6 +95,11 @@ def event(node_id: str, tenant_id: str, session_id: str, data: EventData) -> str
     return f"{ROOT}.event.{node_id}.{tenant_id}.{session_id}.{event_name(data)}"
 
 
+def events_named(name: str) -> str:
+    """Every tenant's events of one name, such as `message.received`."""
+    return f"{ROOT}.event.*.*.*.{name}"
+
+
 def events_of_node(node_id: str) -> str:
     """All that a node may publish on EVENTS."""
     return f"{ROOT}.event.{node_id}.>"
@@ -314,6 +319,9 @@ def session_name_key(tenant_id: str, name_sha256: str) -> str:
     return f"name.{tenant_id}.{name_sha256}"
 
 
+DISPATCHER_LEASE: Final = "dispatcher"
+"""The kind of lease by which dispatchers know of each other; its name is an incarnation."""
+
 NODES_PREFIX: Final = "node."
 LEASES_PREFIX: Final = "lease."
 CAPACITY_PREFIX: Final = "capacity."
@@ -338,6 +346,50 @@ FLEET_WATCHED: Final = (
 )
 """What those who keep the fleet in memory watch: not the pointers, which are large (up to 40 KB a
 session) and change with every snapshot."""
+
+# Keys of the pacing bucket -------------------------------------------------------------------
+# A chat's id holds a phone number and is no legal key: `core.contacts.chat_digest` stands for it.
+
+
+def pacing_settings_key(tenant_id: str, session_id: str | None = None) -> str:
+    """`PacingSettings` of a tenant, or of one of its sessions."""
+    return f"settings.{tenant_id}" if session_id is None else f"settings.{tenant_id}.{session_id}"
+
+
+def pacing_state_key(session_id: str) -> str:
+    """`PacingState`, written by the shard's dispatcher."""
+    return f"state.{session_id}"
+
+
+def linked_key(session_id: str) -> str:
+    """`LinkedRecord`."""
+    return f"linked.{session_id}"
+
+
+def contact_key(tenant_id: str, session_id: str, digest: str) -> str:
+    """`ContactRecord`."""
+    return f"contact.{tenant_id}.{session_id}.{digest}"
+
+
+def contact_of_key(key: str) -> tuple[str, str, str]:
+    """Read `(tenant_id, session_id, digest)` back from a contact's key."""
+    _, tenant_id, session_id, digest = key.split(".")
+    return tenant_id, session_id, digest
+
+
+def alias_key(session_id: str, digest: str) -> str:
+    """`ChatAlias`, by the digest of WhatsApp's own id of the chat."""
+    return f"alias.{session_id}.{digest}"
+
+
+def opt_out_key(tenant_id: str, digest: str) -> str:
+    """`OptOutRecord`."""
+    return f"optout.{tenant_id}.{digest}"
+
+
+PACING_SETTINGS_PREFIX: Final = "settings."
+CONTACTS_PREFIX: Final = "contact."
+OPT_OUTS_PREFIX: Final = "optout."
 
 # Keys of the access and idempotency buckets --------------------------------------------------
 

@@ -5,6 +5,7 @@ exactly one place (ready, running or parked), so that no two tasks ever work on 
 """
 
 from collections import deque
+from enum import StrEnum
 
 import msgspec
 
@@ -16,9 +17,32 @@ class Lane(msgspec.Struct, frozen=True):
     session_id: str
 
 
-class _Parked(msgspec.Struct, frozen=True):
+class Park(StrEnum):
+    """Why a lane waits."""
+
+    BACKING_OFF = "backing_off"
+    """Its head is tried again at a time."""
+    OFFLINE = "offline"
+    """Or when its session comes online."""
+    PACED = "paced"
+    """Or when something else is appended: that may go before what waits."""
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A lane that waits until a time; `reason` is for people."""
+
     until: float
-    offline: bool
+    why: Park
+    reason: str = ""
+
+
+class Place(StrEnum):
+    """Where a lane is."""
+
+    NOWHERE = "nowhere"
+    READY = "ready"
+    RUNNING = "running"
+    PARKED = "parked"
 
 
 class LaneBook:
@@ -27,13 +51,17 @@ class LaneBook:
     def __init__(self) -> None:
         self._ready: deque[Lane] = deque()
         self._running: dict[Lane, bool] = {}  # → whether something was appended meanwhile
-        self._parked: dict[Lane, _Parked] = {}
+        self._parked: dict[Lane, Parked] = {}
         self._by_session: dict[str, Lane] = {}
 
     def note(self, lane: Lane) -> None:
-        """Something lies in this lane. A parked lane stays parked: its head has to wait."""
+        """Something lies in this lane. A parked lane stays parked, for its head has to wait,
+        unless others may go before it."""
+        parked = self._parked.get(lane)
         if lane in self._running:
             self._running[lane] = True
+        elif parked is not None and parked.why is Park.PACED:
+            self.wake(lane)
         elif lane.session_id not in self._by_session:
             self._by_session[lane.session_id] = lane
             self._ready.append(lane)
@@ -51,10 +79,13 @@ class LaneBook:
         del self._running[lane]
         self._ready.append(lane)
 
-    def park(self, lane: Lane, until: float, *, offline: bool) -> None:
-        """Its head waits until a time, or, when `offline`, for its session to come online."""
-        del self._running[lane]
-        self._parked[lane] = _Parked(until, offline)
+    def park(self, lane: Lane, parked: Parked) -> None:
+        """It waits. What was appended while it ran may go before what it waits for."""
+        appended = self._running.pop(lane)
+        if appended and parked.why is Park.PACED:
+            self._ready.append(lane)
+        else:
+            self._parked[lane] = parked
 
     def drop(self, lane: Lane) -> None:
         """It was found empty. What was appended while it ran brings it back at once."""
@@ -63,15 +94,32 @@ class LaneBook:
         else:
             del self._by_session[lane.session_id]
 
+    def place(self, lane: Lane) -> Place:
+        """Where it is."""
+        if lane in self._running:
+            return Place.RUNNING
+        if lane in self._parked:
+            return Place.PARKED
+        return Place.READY if lane.session_id in self._by_session else Place.NOWHERE
+
+    def parked(self, lane: Lane) -> Parked | None:
+        """Why it waits, if it does."""
+        return self._parked.get(lane)
+
     def offline_lane(self, session_id: str) -> Lane | None:
         """The lane of a session if it waits for it to come online."""
         lane = self._by_session.get(session_id)
         parked = self._parked.get(lane) if lane else None
-        return lane if parked is not None and parked.offline else None
+        return lane if parked is not None and parked.why is Park.OFFLINE else None
 
-    def offline_lanes(self) -> list[Lane]:
-        """All that wait for their session to come online."""
-        return [lane for lane, parked in self._parked.items() if parked.offline]
+    def lanes(self, why: Park) -> list[Lane]:
+        """All that wait for a reason."""
+        return [lane for lane, parked in self._parked.items() if parked.why is why]
+
+    @property
+    def running(self) -> int:
+        """How many are being worked on."""
+        return len(self._running)
 
     def wake(self, lane: Lane) -> None:
         """Its session may be online now."""
@@ -89,10 +137,8 @@ class LaneBook:
 
     def counts(self) -> dict[str, int]:
         """How many lanes are where."""
-        offline = len(self.offline_lanes())
         return {
             "ready": len(self._ready),
             "running": len(self._running),
-            "offline": offline,
-            "backing_off": len(self._parked) - offline,
+            **{why.value: len(self.lanes(why)) for why in Park},
         }

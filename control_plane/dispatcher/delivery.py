@@ -25,10 +25,12 @@ from control_plane.core.delivery import (
 from control_plane.core.lanes import Lane
 from control_plane.dispatcher.endings import Done, Endings
 from control_plane.node_commands import NodeCommands, NotReceived
+from control_plane.pacing.book import PacingBook
 from control_plane.state.fleet_state import FleetState
 from schemas import log_keys
 from schemas.commands import SendAnswer, SendMessage
 from schemas.errors import BlazzError, ErrorCode
+from schemas.messages import Delete
 from schemas.records import Assignment, OutboxItem
 from schemas.transport import typed
 from schemas.transport.checkpoints import At, checkpoint
@@ -41,10 +43,12 @@ T = TypeVar("T")
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """How long a lane rests; `offline`: or until its session comes online."""
+    """How long a message waits, after which error (a code); `offline`: or until its session comes
+    online, and its whole lane with it."""
 
     delay_s: float
     offline: bool
+    reason: str = ""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -73,11 +77,13 @@ class Delivery:
         state: FleetState,
         endings: Endings,
         nodes: NodeCommands,
+        book: PacingBook,
         rules: DeliveryRules,
     ) -> None:
         self._state = state
         self._endings = endings
         self._nodes = nodes
+        self._book = book
         self._rules = rules
 
     def worth_trying(self, lane: Lane) -> bool:
@@ -93,7 +99,8 @@ class Delivery:
         Raises `nats_unavailable` and the like from the ledger or the outbox: the head is still
         there, and everything done so far can be repeated.
         """
-        age_s = time.time() - head.item.entered_at
+        item = head.item
+        age_s = time.time() - item.entered_at
         record = self._state.session(lane.tenant_id, lane.session_id)
         if record is None and self._state.synced:
             code, detail = ErrorCode.SESSION_NOT_FOUND, "the session was deleted"
@@ -101,12 +108,15 @@ class Delivery:
         if expired(age_s, self._rules):
             code, detail = ErrorCode.TIMEOUT, "it waited too long to be sent"
             return await self._give_up(head, give_up(head.progress, code, detail))
+        if self._book.opted_out(item.tenant_id, item.to) and not isinstance(item.content, Delete):
+            code, detail = ErrorCode.RECIPIENT_OPTED_OUT, "opted out after it was accepted"
+            return await self._give_up(head, give_up(head.progress, code, detail))
         try:
             answer = await self._ask(lane, head, lease)
         except BlazzError as error:
             return await self._after_error(head, error, age_s)
         attempts = head.progress.attempts + 1
-        return await self._endings.answered(head.sequence, head.item, answer, attempts)
+        return await self._endings.answered(head.sequence, item, answer, attempts)
 
     async def _ask(self, lane: Lane, head: Head, lease: Lease) -> SendAnswer:
         assignment = self._state.assignment(lane.session_id)
@@ -196,7 +206,7 @@ class Delivery:
         return msgspec.structs.replace(
             head,
             progress=decision.progress,
-            wait=Wait(decision.delay_s, decision.offline),
+            wait=Wait(decision.delay_s, decision.offline, error.code.value),
         )
 
     async def _give_up(self, head: Head, given_up: GiveUp) -> Done:

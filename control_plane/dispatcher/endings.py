@@ -16,10 +16,11 @@ from control_plane import metrics
 from control_plane.core import ledger_fold
 from control_plane.core.delivery import GiveUp
 from control_plane.ledger.port import Ledger
+from control_plane.pacing.contacts import Contacts
 from control_plane.state.fleet_state import FleetState
 from schemas import ids, log_keys
 from schemas.commands import SendAnswer
-from schemas.errors import ErrorCode
+from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, MessageFailed, MessageUnknown
 from schemas.messages import ChatMessage
 from schemas.records import DeadLetter, OutboxItem
@@ -43,11 +44,12 @@ class Done(msgspec.Struct, frozen=True):
 class Endings:
     """What all lanes share to end a message."""
 
-    def __init__(self, bus: Bus, state: FleetState, ledger: Ledger) -> None:
+    def __init__(self, bus: Bus, state: FleetState, ledger: Ledger, contacts: Contacts) -> None:
         self._bus = bus
         self._jetstream = JetStream(bus)
         self._state = state
         self._ledger = ledger
+        self._contacts = contacts
 
     async def answered(
         self, sequence: int, item: OutboxItem, answer: SendAnswer, attempts: int
@@ -68,7 +70,16 @@ class Endings:
             if answer.state is MessageState.UNKNOWN:
                 detail = detail or "the session's node could not find out"
             await self._bury(item, answer.state, code, detail, attempts)
+        if answer.chat_id is not None and answer.chat_id != item.to:
+            await self._learn_alias(item, answer.chat_id)
         return await self._end(sequence, item, answer.state, finish)
+
+    async def _learn_alias(self, item: OutboxItem, chat_id: str) -> None:
+        try:
+            await self._contacts.learn_alias(item.tenant_id, item.session_id, item.to, chat_id)
+        except BlazzError as error:
+            # The next message to that chat teaches it again.
+            log.info("pacing.alias_not_kept", **{log_keys.CODE: error.code})
 
     async def given_up(self, sequence: int, item: OutboxItem, given_up: GiveUp) -> Done:
         """Nothing more will be tried."""

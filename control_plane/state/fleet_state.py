@@ -19,6 +19,7 @@ from schemas.records import (
     Assignment,
     CapacityRecord,
     Heartbeat,
+    LeaseRecord,
     NodeIntent,
     NodeRecord,
     SessionObserved,
@@ -29,6 +30,7 @@ from schemas.states import DesiredState
 from schemas.subjects import (
     ASSIGNMENTS_PREFIX,
     CAPACITY_PREFIX,
+    DISPATCHER_LEASE,
     INTENTS_PREFIX,
     LEASES_PREFIX,
     NODES_PREFIX,
@@ -47,6 +49,7 @@ Listener = Callable[[str | None], None]
 """Told which session may have changed; None: perhaps any (a node's pulse, a resync)."""
 
 _NODE_LEASES = lease_key("node", "")
+_DISPATCHER_LEASES = lease_key(DISPATCHER_LEASE, "")
 
 
 class FleetState:
@@ -64,6 +67,7 @@ class FleetState:
         self._sessions: dict[str, SessionRecord] = {}
         self._of_tenant: dict[str, dict[str, SessionRecord]] = {}
         self._assignments: dict[str, Assignment] = {}
+        self._dispatchers: dict[str, LeaseRecord] = {}
         self._observed: dict[str, dict[str, SessionObserved]] = {}
         self._listeners: list[Listener] = []
 
@@ -89,6 +93,13 @@ class FleetState:
         self.tell(session_id)
 
     def _fold_lease(self, key: str, raw: bytes | None, now: float) -> None:
+        if key.startswith(_DISPATCHER_LEASES):
+            record = _decode(raw, LeaseRecord)
+            come_or_gone = (record is None) == (key in self._dispatchers)
+            _set(self._dispatchers, key, record)
+            if come_or_gone:
+                self.tell(None)
+            return
         if not key.startswith(_NODE_LEASES):
             return
         # A renewal is no news to anybody: only coming and going is told.
@@ -256,6 +267,10 @@ class FleetState:
     def assigned_to(self, node_id: str) -> list[Assignment]:
         """Every session whose place is on a node: linear in the number of sessions."""
         return [held for held in self._assignments.values() if held.node_id == node_id]
+
+    def dispatchers(self) -> list[LeaseRecord]:
+        """The replicas that dispatch, as they announced themselves."""
+        return list(self._dispatchers.values())
 
     def intent(self, node_id: str) -> NodeIntent | None:
         """What operators want of a node."""

@@ -27,6 +27,7 @@ from sandbox.server import Sandbox
 from schemas.api import NewSession, SessionView
 from schemas.commands import QrAnswer
 from schemas.errors import BlazzError
+from schemas.pacing import PacingRules
 from schemas.states import EngineKind, NodeState, SessionState
 from schemas.transport.connection import Bus
 from swarm_node.app import run_node
@@ -47,6 +48,7 @@ SETTINGS: Final = ControlPlaneSettings(
         suspect_after_s=1.5, thaw_after_s=1.0, lease_absent_grace_s=0.5, restart_grace_s=2.0
     ),
     reconciler=ReconcilerSettings(sweep_s=0.5, backoff_min_s=0.1, backoff_max_s=1.0, settle_s=1.0),
+    pacing=PacingRules(enabled=False),
     dispatcher=DispatcherSettings(
         sweep_s=1.0,
         rules=DeliveryRules(attempts_max=4, backoff_min_s=0.05, backoff_max_s=0.3),

@@ -10,7 +10,7 @@ from control_plane.core import delivery, failover, ledger_fold, paging
 from control_plane.core.delivery import DeliveryRules, GiveUp, Outcome, Progress, Retry
 from control_plane.core.failover import Signs
 from control_plane.core.fleet import FleetSnapshot, NodeSnapshot
-from control_plane.core.lanes import Lane, LaneBook
+from control_plane.core.lanes import Lane, LaneBook, Park, Parked
 from control_plane.core.liveness import CountedClock, LivenessRules
 from control_plane.core.placement import Unplaceable, Wanted, place
 from schemas.errors import ErrorCode
@@ -267,7 +267,8 @@ def test_a_lane_is_in_one_place_and_never_forgotten(coming: list[tuple[str, int]
                 book.requeue(running)
                 del noted_while_running[running]
             case "park" if running:
-                book.park(running, now + 2.0, offline=number % 2 == 0)
+                why = [Park.OFFLINE, Park.BACKING_OFF][number]
+                book.park(running, Parked(now + 2.0, why))
                 del noted_while_running[running]
             case "drop" if running:
                 book.drop(running)

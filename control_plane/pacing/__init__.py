@@ -1,0 +1,1 @@
+"""What pacing knows of tenants, sessions and recipients, and where it is kept."""
