@@ -3,6 +3,7 @@
 // Owns the bubbles. What a press does is the caller's: it gets `(act, message, emoji)`.
 
 import { mediaPath } from "./api.mjs";
+import { contentParts, contentText } from "./contents.mjs";
 import { clock, day, fileSize, make, spoken } from "./dom.mjs";
 
 const EMOJIS = { "👍": "thumbs up", "❤️": "heart", "😂": "laughing", "😮": "surprised", "😢": "sad", "🙏": "thanks" };
@@ -14,13 +15,13 @@ const TICKS = {
   3: ["✓✓", "read"],
   4: ["✓✓", "played"],
 };
-const KINDS = { image: "Picture", video: "Video", audio: "Audio", ptt: "Voice message", document: "File", sticker: "Sticker" };
+const KINDS = { image: "Picture", video: "Video", audio: "Audio", ptt: "Voice message", document: "File", sticker: "Sticker", location: "Place", vcard: "Contact", poll_creation: "Poll" };
 
 // One line that stands for a message: in the list of chats, in a quote.
 export const excerpt = (message) => {
   if (message.deleted) return "Deleted message";
   const kind = KINDS[message.type];
-  return [kind, message.body || message.media?.filename].filter(Boolean).join(": ");
+  return [kind, message.body || message.media?.filename || contentText(message)].filter(Boolean).join(": ");
 };
 
 export const author = (message) => (message.from_me ? "You" : message.sender_name || message.sender.split("@")[0]);
@@ -54,6 +55,9 @@ const quoteOf = (message, known) => {
   const who = make("b", {}, quoted ? author(quoted) : message.quoted_sender.split("@")[0]);
   return make("blockquote", { dir: "auto" }, who, quoted ? excerpt(quoted) : "Message");
 };
+
+const forwardedOf = (message) =>
+  (message.forwarded && !message.deleted ? make("p", { className: "hint" }, "Forwarded") : null);
 
 const footOf = (message) => {
   const foot = make("footer", {}, message.edited && !message.deleted ? "edited " : "");
@@ -90,7 +94,7 @@ const actsOf = (message, mine, press) => {
   );
 };
 
-const bubble = ({ message, reactions }, { names, known, group, number, acting, press }, before) => {
+const bubble = ({ message, reactions, votes }, { names, known, group, number, acting, press }, before) => {
   const text = message.deleted
     ? make("p", { className: "gone" }, message.from_me ? "You deleted this message" : "This message was deleted")
     : message.body ? make("p", { className: "text", dir: "auto" }, message.body) : null;
@@ -110,7 +114,8 @@ const bubble = ({ message, reactions }, { names, known, group, number, acting, p
     make(
       "div",
       { className: "row" },
-      make("article", { className: "bubble" }, name, quoteOf(message, known), mediaOf(message, before), text, footOf(message)),
+      make("article", { className: "bubble" }, name, forwardedOf(message), quoteOf(message, known),
+        mediaOf(message, before), ...contentParts(message, votes, { names, number, press }), text, footOf(message)),
       message.deleted ? null : more,
     ),
     reactionsOf(message.deleted ? {} : reactions, names),

@@ -5,6 +5,7 @@
 
 import { call, chatPath, phonePath } from "./api.mjs";
 import { compose, wireComposer } from "./composer.mjs";
+import { votedFor } from "./contents.mjs";
 import { byId, clockOrDay, day, follow, make, spoken } from "./dom.mjs";
 import { wireLinking } from "./linking.mjs";
 import { author, excerpt, messageRows } from "./messages.mjs";
@@ -134,16 +135,22 @@ const drawChats = () => {
   byId("no-chats").textContent = `No chats yet. Choose somebody below and open a chat.${alone}`;
 };
 
-const press = (act, message, emoji) => guarded(async () => {
+// `choice`: the emoji of a reaction, the option of a vote.
+const press = (act, message, choice) => guarded(async () => {
   const body = { chat: open.chat, id: message.id };
   open.acting = act === "more" && open.acting !== message.id ? message.id : "";
   if (act === "reply" || act === "edit") compose(act, message);
   if (act === "delete") await call("POST", phonePath(open.number, "/delete"), body);
+  if (act !== "react" && act !== "vote") return;
+  const entries = await call("GET", chatPath(open.number, open.chat));
+  const now = entries.find((entry) => entry.message.id === message.id);
   if (act === "react") {
     // The same emoji again takes it back.
-    const entries = await call("GET", chatPath(open.number, open.chat));
-    const mine = entries.find((entry) => entry.message.id === message.id)?.reactions[open.number];
-    await call("POST", phonePath(open.number, "/react"), { ...body, text: mine === emoji ? "" : emoji });
+    const text = now?.reactions[open.number] === choice ? "" : choice;
+    await call("POST", phonePath(open.number, "/react"), { ...body, text });
+  } else {
+    const options = votedFor(choice, now?.votes[open.number] ?? [], message.poll);
+    await call("POST", phonePath(open.number, "/vote"), { ...body, options });
   }
 })();
 

@@ -124,6 +124,7 @@ async def test_link_by_picture_chat_and_unlink() -> None:
             await _send(page, line, book)
             await _ticks(page, line, book)
             await _change(page, line)
+            await _other_kinds(page, line, book)
             await look(page, "chat")
             await page.get_by_role("button", name="Unlink").click()
             await expect(page.locator("#devices")).to_have_text("None yet.")
@@ -206,3 +207,26 @@ async def _change(page: Page, line: Line) -> None:
     await act(page, "from the laptop", "Delete")
     await line.wait(wire.Deleted)
     await expect(page.get_by_text("You deleted this message")).to_be_visible()
+
+
+async def _other_kinds(page: Page, line: Line, book: PhoneBook) -> None:
+    bob = book.phone(BOB)
+    await bob.send_location(ANN, -6.2, 106.8, "The shop", "1 Road")
+    await expect(page.locator(".place")).to_have_text("The shop1 Road-6.2, 106.8")
+    vcard = "BEGIN:VCARD\nVERSION:3.0\nFN:Eve\nTEL;waid=15550009:+15550009\nEND:VCARD"
+    await bob.send_cards(ANN, wire.Card(name="Eve", vcard=vcard))
+    await expect(page.locator(".card")).to_have_text("Eve15550009")
+    preview = wire.LinkPreview(url="https://example.test/", title="Our shop")
+    await bob.send_text(ANN, "see https://example.test/", preview=preview, forwarded=True)
+    shown = page.locator(".message", has=page.locator(".preview"))
+    await expect(shown).to_contain_text("Our shop")
+    await expect(shown).to_contain_text("Forwarded")
+    poll_id = await bob.send_poll(ANN, "When?", "now", "later")
+    for option in ("now", "later"):
+        await page.locator(".poll").get_by_role("button", name=option).click()
+        vote = await line.wait(wire.PollVoted)
+        assert (vote.id, vote.options) == (poll_id, (option,))
+    await bob.vote(ANN, poll_id, "later")
+    chosen = page.locator(".poll [aria-pressed=true]")
+    await expect(chosen).to_have_text("later2")
+    await expect(page.locator("#chats")).to_contain_text("Poll: When?")
