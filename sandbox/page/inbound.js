@@ -10,6 +10,9 @@ standIn("SandboxInbound", (require) => {
   const { hex } = require("SandboxBytes");
   const session = require("SandboxSession");
   const models = require("SandboxModels");
+  const reactions = require("SandboxReactions");
+  const groups = require("SandboxGroups");
+  const people = require("SandboxPeople");
 
   const recordKey = (record) => `${record.chat}/${record.id}`;
   // A message to keep: messages of one second stay in the order they came.
@@ -79,21 +82,14 @@ standIn("SandboxInbound", (require) => {
     },
     async reaction(frame) {
       const parent = models.keyFor(frame.chat, frame.id, frame.author_is_me, frame.author);
-      const own = frame.sender === String(models.me.wid);
-      const key = new MsgKey({
-        fromMe: own, remote: frame.chat, id: `3A${hex(9)}`,
-        participant: createWid(frame.chat).isGroup() ? frame.sender : undefined,
-      });
-      const reaction = {
-        msgKey: String(key),
-        parentMsgKey: String(parent),
-        orphan: 0,
-        reactionText: frame.emoji,
-        read: false,
-        senderUserJid: frame.sender,
-        t: frame.ts,
-      };
+      const reaction = await reactions.react(parent, frame.sender, frame.emoji, frame.ts);
       callStandIn("WAWebReactionsModelCollection", "addOrUpdateReactionsModelCollection", reaction, true);
+      return [];
+    },
+    async poll_voted(frame) {
+      const parent = models.keyFor(frame.chat, frame.id, frame.author_is_me, frame.author);
+      const vote = await reactions.vote(parent, frame.sender, frame.options, frame.ts);
+      callStandIn("WAWebPollsUpsertVotes", "upsertVotesDb", [vote]);
       return [];
     },
     async edited(frame) {
@@ -104,7 +100,9 @@ standIn("SandboxInbound", (require) => {
         message.latestEditSenderTimestampMs = frame.ts * 1000;
         message.latestEditMsgKey = models.keyFor(frame.chat, `3A${hex(9)}`, frame.from_me, frame.sender);
       }
-      await changeRecord(frame.chat, frame.id, () => ({ body: frame.body, edited: true }));
+      await changeRecord(frame.chat, frame.id, () => ({
+        body: frame.body, edited: true, edited_ts: frame.ts,
+      }));
       return [];
     },
     async deleted(frame) {
@@ -129,6 +127,27 @@ standIn("SandboxInbound", (require) => {
     },
     async chat_added({ chat: info }) {
       return [saveChat(models.ensureChat(info))];
+    },
+    async group_changed(frame) {
+      const line = groups.changed(frame);
+      const chat = models.chats.get(frame.chat);
+      await models.messages.processMultipleMessages(chat.id, [models.attributesOf(line, true)]);
+      return [saveMessage(line), saveChat(chat)];
+    },
+    async call(frame) {
+      if (frame.state === "ringing") {
+        people.rings(frame);
+        return [];
+      }
+      people.ended(frame);
+      const chat = await chatOf(frame.group || frame.sender);
+      // WhatsApp writes a line about it into the chat.
+      const line = {
+        id: frame.id, chat: String(chat.id), sender: frame.sender, from_me: false, type: "call_log",
+        subtype: frame.video ? "miss_video" : "miss", ts: frame.ts,
+      };
+      await models.messages.processMultipleMessages(chat.id, [models.attributesOf(line, true)]);
+      return [saveMessage(line), saveChat(chat)];
     },
   };
 
@@ -161,6 +180,7 @@ standIn("SandboxInbound", (require) => {
   const handle = async (frame) => {
     if (frame.t in queued) await keepQueued(frame);
     else if (frame.t === "sync") await sync(frame);
+    else if (frame.t === "presence") people.seen(frame);
     else await session.handlers[frame.t]?.(frame);
     if (frame.t === "unlinked" || frame.t === "refused") storedSeq = 0;
   };
@@ -186,7 +206,7 @@ standIn("SandboxInbound", (require) => {
     records.sort((one, other) => one.ts - other.ts || one.order - other.order);
     for (const record of records) {
       const chat = models.ensureChat({ wid: record.chat });
-      models.addMessage(chat, models.attributesOf(record, false));
+      reactions.load(record, models.addMessage(chat, models.attributesOf(record, false)));
     }
     return records;
   };

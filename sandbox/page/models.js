@@ -6,6 +6,7 @@
 standIn("SandboxModels", (require) => {
   const { BaseCollection, modelClass, collectionClass } = require("SandboxBase");
   const { MsgKey, createWid } = require("SandboxIds");
+  const contents = require("SandboxContents");
   const me = { wid: null, lid: null };
 
   const MEDIA_TYPES = ["image", "video", "audio", "ptt", "document", "sticker"];
@@ -47,7 +48,15 @@ standIn("SandboxModels", (require) => {
       return this.unreadCount > 0;
     },
   });
-  const Contact = modelClass("contact");
+  const Contact = modelClass("contact", {
+    get isMyContact() {
+      return Boolean(this.name);
+    },
+    get formattedShortName() {
+      // Never undefined, not even on the prototype: wa-js would put its own in place.
+      return this.name ?? this.pushname ?? "";
+    },
+  });
   const GroupMetadata = modelClass("group-metadata");
 
   const MsgCollectionImpl = collectionClass(Msg);
@@ -79,26 +88,16 @@ standIn("SandboxModels", (require) => {
     numbers.set(lid, number);
   };
 
-  const ensureGroup = ({ wid, name, participants = [] }) => {
-    const known = groups.get(wid);
-    const people = participants.map((id) => ({ id: createWid(id), isAdmin: false }));
-    people.iAmAdmin = () => false;
-    if (known) {
-      if (people.length) known.participants = people;
-      return known;
-    }
-    return groups.add({ id: createWid(wid), subject: name, participants: people })[0];
-  };
-
   // The chat of a ChatInfo, made when it is new.
+  const ensureGroup = (info) => require("SandboxGroups").ensure(info);
   const ensureChat = (info) => {
     const known = chats.get(info.wid);
+    const id = createWid(info.wid);
     if (known) {
       if (info.name) known.name = known.formattedTitle = info.name;
-      if (info.participants?.length) ensureGroup(info);
+      if (id.isGroup()) ensureGroup(info);
       return known;
     }
-    const id = createWid(info.wid);
     learnLid(info.phone, info.phone && info.wid);
     return chats.add({
       id,
@@ -109,14 +108,20 @@ standIn("SandboxModels", (require) => {
       formattedTitle: info.name || id.user,
       msgs: new ChatMsgsCollection(),
       groupMetadata: id.isGroup() ? ensureGroup(info) : undefined,
-      presence: { subscribe: async () => {}, hasData: false, chatstate: {} },
+      presence: require("SandboxPeople").ensure(id),
     })[0];
   };
 
   const ensureContact = (info) => {
-    learnLid(info.wid.endsWith("@c.us") ? info.wid : "", info.lid);
+    learnLid(info.wid.endsWith("@c.us") ? info.wid : info.phone, info.lid || (info.phone && info.wid));
     if (contacts.get(info.wid)) return;
-    contacts.add({ id: createWid(info.wid), name: info.name, pushname: info.name, isBusiness: false });
+    contacts.add({
+      id: createWid(info.wid),
+      name: info.name || undefined,
+      pushname: info.pushname || info.name,
+      isBusiness: Boolean(info.business),
+      isContactBlocked: false,
+    });
   };
 
   function addMessage(chat, attributes) {
@@ -179,6 +184,12 @@ standIn("SandboxModels", (require) => {
     } else {
       attributes.body = record.body ?? "";
     }
+    if (!record.deleted) Object.assign(attributes, contents.attributesOf(record));
+    if (record.type === "gp2") {
+      attributes.subtype = record.subtype;
+      attributes.recipients = record.recipients.map(createWid);
+    }
+    if (record.edited_ts) attributes.latestEditSenderTimestampMs = record.edited_ts * 1000;
     if (record.quoted_id) {
       attributes.quotedStanzaID = record.quoted_id;
       attributes.quotedParticipant = createWid(record.quoted_sender || record.sender);
@@ -195,6 +206,8 @@ standIn("SandboxModels", (require) => {
 
   const clear = () => {
     for (const collection of [messages, chats, contacts, groups]) collection.reset();
+    require("SandboxReactions").clear();
+    require("SandboxPeople").clear();
     lids.clear();
     numbers.clear();
     me.wid = me.lid = null;
@@ -203,7 +216,7 @@ standIn("SandboxModels", (require) => {
   return {
     me, Msg, Chat, Contact, MsgCollectionImpl, ChatMsgsCollection, ChatCollectionImpl,
     ContactCollectionImpl, GroupMetadataCollectionImpl, BaseCollection, messages, chats, contacts,
-    groups, lids, numbers, ensureChat, ensureContact, addMessage, keyFor, attributesOf, quotedOf,
+    groups, lids, numbers, learnLid, ensureChat, ensureContact, addMessage, keyFor, attributesOf, quotedOf,
     messagesBeside, clear, MEDIA_TYPES,
   };
 });

@@ -57,7 +57,8 @@
     MSG_TYPE: {
       CHAT: "chat", IMAGE: "image", VIDEO: "video", AUDIO: "audio", PTT: "ptt",
       DOCUMENT: "document", STICKER: "sticker", PROTOCOL: "protocol", REVOKED: "revoked",
-      CIPHERTEXT: "ciphertext", ALBUM: "album",
+      CIPHERTEXT: "ciphertext", ALBUM: "album", LOCATION: "location", VCARD: "vcard",
+      MULTI_VCARD: "multi_vcard", POLL_CREATION: "poll_creation", GP2: "gp2", CALL_LOG: "call_log",
     },
     SYSTEM_MESSAGE_TYPES: [],
   }));
@@ -154,7 +155,6 @@
   }));
   standIn("WAWebBlocklistCollection", emptyCollection("BlocklistCollection"));
   standIn("WAWebStatusCollection", emptyCollection("StatusCollection"));
-  standIn("WAWebPresenceCollection", emptyCollection("PresenceCollection"));
   standIn("WAWebChatLoadMessages", from("SandboxModels", "ChatMsgsCollection"));
 
   // ---- sending ----
@@ -167,7 +167,9 @@
     markUnread: async () => {},
     sendSeen: require("SandboxOutbound").sendSeen,
   }));
-  const isEditable = (message) => message.id.fromMe && message.ack >= 1 && message.type !== "revoked";
+  const EDITABLE_S = 15 * 60;
+  const isEditable = ({ id, ack, type, t }) =>
+    id.fromMe && ack >= 1 && type !== "revoked" && Date.now() / 1000 - t < EDITABLE_S;
   standIn("WAWebMsgActionCapability", () => ({
     canReplyMsg: (message) => message.type !== "revoked",
     canEditText: (message) => isEditable(message) && message.type === "chat",
@@ -188,8 +190,6 @@
   };
   standIn("WAWebApiContact", lidLookups);
   standIn("WAWebLidPnCache", (require) => ({ lidPnCache: lidLookups(require) }));
-  standIn("WALinkify", () => ({ findFirstWebLink: () => null }));
-  standIn("WAWebLinkPreviewChatAction", () => ({ getLinkPreview: async () => null }));
   standIn("WAWebDBMessageFindLocal", (require) => {
     const find = async (query) => ({ messages: require("SandboxModels").messagesBeside(query) });
     return {
@@ -210,9 +210,6 @@
   standIn("WAWebHandleDirectChatReceipt", () => ({ handleChatSimpleReceipt: async () => {} }));
   standIn("WAWebHandleGroupChatReceipt", () => ({ handleGroupSimpleReceipt: async () => {} }));
   standIn("WAWebHandleStatusReceipt", () => ({ handleStatusSimpleReceipt: async () => {} }));
-  standIn("WAWebReactionsModelCollection", () => ({
-    addOrUpdateReactionsModelCollection: async () => {},
-  }));
 
   // ---- media ----
   standIn("WAWebMediaOpaqueData", asDefault("SandboxMedia", "OpaqueData"));

@@ -11,6 +11,8 @@ standIn("SandboxOutbound", (require) => {
   const { unixTime } = require("SandboxBytes");
   const session = require("SandboxSession");
   const models = require("SandboxModels");
+  const contents = require("SandboxContents");
+  const reactions = require("SandboxReactions");
   const inbound = require("SandboxInbound");
 
   // Asks the switch until it answers, over any number of lost lines.
@@ -40,20 +42,16 @@ standIn("SandboxOutbound", (require) => {
     quoted_sender: message.quotedParticipant ? String(message.quotedParticipant) : "",
     mentions: (message.mentionedJidList ?? []).map(String),
     ack: message.ack ?? 0,
+    ...contents.recordOf(message),
   });
 
   const deliver = async (message) => {
     const record = recordOf(message);
+    const { id, chat, type, body, media: ref, quoted_id, mentions } = record;
+    const { location, contacts, poll, preview, forwarded } = record;
     const answer = await ask({
-      t: "send",
-      id: record.id,
-      chat: record.chat,
-      type: record.type,
-      body: record.body,
-      media: record.media,
-      quoted_id: record.quoted_id,
-      mentions: record.mentions,
-      client_ts: record.ts,
+      t: "send", id, chat, type, body, media: ref, quoted_id, mentions, client_ts: record.ts,
+      location, contacts, poll, preview, forwarded,
     });
     const ack = answer.t === "sent" ? 1 : -1;
     // At once: the recipients' acks come right behind this answer.
@@ -146,18 +144,20 @@ standIn("SandboxOutbound", (require) => {
   const target = (message) => ({ chat: String(message.id.remote), id: message.id.id });
 
   const addAndSendMessageEdit = async (message, edit) => {
-    await change({ t: "edit", ...target(message), body: edit.body });
+    await change({ t: "edit", ...target(message), body: edit.body, own_id: edit.id.id });
     if (message.isMedia) message.caption = edit.body;
     else message.body = edit.body;
     message.latestEditSenderTimestampMs = Date.now();
     message.latestEditMsgKey = edit.id;
     await vault.update("messages", inbound.recordKey(recordOf(message)), (kept) => ({
-      ...kept, body: edit.body, edited: true,
+      ...kept, body: edit.body, edited: true, edited_ts: unixTime(),
     }));
   };
 
   const sendReactionToMsg = async (message, emoji) => {
     await change({ t: "react", ...target(message), emoji });
+    const reaction = await reactions.react(message.id, String(models.me.wid), emoji, unixTime());
+    callStandIn("WAWebReactionsModelCollection", "addOrUpdateReactionsModelCollection", reaction, true);
     return "OK";
   };
 
@@ -182,8 +182,8 @@ standIn("SandboxOutbound", (require) => {
   };
 
   const sendSeen = async ({ chat }) => {
+    await change({ t: "receipt", chat: String(chat.id), ack: 3 });
     chat.unreadCount = 0;
-    link.post({ t: "receipt", chat: String(chat.id), ack: 3 });
     await vault.putAll([inbound.saveChat(chat)]);
   };
 
@@ -205,13 +205,13 @@ standIn("SandboxOutbound", (require) => {
       models.lids.set(answer.wid, answer.lid);
       models.numbers.set(answer.lid, answer.wid);
     }
-    return { wid: createWid(answer.wid), biz: false };
+    return { wid: createWid(answer.wid), biz: Boolean(answer.business) };
   };
 
   Object.assign(session.Cmd, { sendRevokeMsgs, sendDeleteMsgs });
 
   return {
     MediaPrep, addAndSendMsgToChat, addAndSendMessageEdit, sendReactionToMsg, sendSeen, resume,
-    findOrCreateLatestChat, queryWidExists,
+    findOrCreateLatestChat, queryWidExists, change,
   };
 });

@@ -21,6 +21,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import MEDIA_BYTES_MAX, Forward, Media
 from schemas.states import Ack, EngineKind
 from schemas.transport.checkpoints import At, checkpoint
+from swarm_node.core.account_pages import chats_page, contacts_page
 from swarm_node.engines.chromium.bridge.contents import page_request
 from swarm_node.engines.chromium.bridge.page_bridge import PageBridge
 from swarm_node.engines.chromium.bundle import Bundle, find_bundle
@@ -231,15 +232,14 @@ class ChromiumEngine:
         self, limit: int, after: str | None, groups_only: bool
     ) -> tuple[tuple[Chat, ...], str | None]:
         """What the page has loaded, which is all chats once it is in use."""
-        found = await self._ask("chats", limit=limit, after=after, groupsOnly=groups_only)
-        return _made(found["rows"], tuple[Chat, ...]), found["next"]
+        chats = _made(await self._ask("chats"), list[Chat])
+        return chats_page(chats, limit, after, groups_only)
 
     async def read_contacts(
         self, limit: int, after: str | None
     ) -> tuple[tuple[Contact, ...], str | None]:
         """The page's contacts: the address book, and whoever wrote."""
-        found = await self._ask("contacts", limit=limit, after=after)
-        return _made(found["rows"], tuple[Contact, ...]), found["next"]
+        return contacts_page(_made(await self._ask("contacts"), list[Contact]), limit, after)
 
     async def read_group(self, chat_id: str) -> Group:
         """A group, asked of WhatsApp where the page's copy is old."""
@@ -317,7 +317,7 @@ class ChromiumEngine:
         except BlazzError as error:
             raise BlazzError(ErrorCode.SESSION_NOT_ONLINE, error.detail) from error
 
-    async def _ask(self, name: str, **argument: object) -> Any:
+    async def _ask(self, name: str, /, **argument: object) -> Any:
         _, bridge = self._usable_to_send()
         return await self._call(bridge, name, argument)
 

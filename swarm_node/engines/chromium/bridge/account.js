@@ -1,13 +1,7 @@
 // Reading the account: chats, contacts, groups, numbers, profile; and changing its profile.
 //
-// Owns the order and the paging. Rows bear the names of schemas/chats.py. Never opens a chat.
-
-// What comes after a cursor in a sorted list; the cursor is the last row's place.
-const pageOf = (rows, limit, after, placeOf, isAfter) => {
-  const rest = after === null ? rows : rows.filter((row) => isAfter(placeOf(row), after));
-  const page = rest.slice(0, limit);
-  return { rows: page, next: rest.length > limit ? placeOf(page[page.length - 1]) : null };
-};
+// Owns which of their attributes leave the page; the rows bear the names of schemas/chats.py. Never
+// opens a chat.
 
 const nameOf = (text) => (text ? String(text) : null);
 
@@ -30,25 +24,9 @@ const chatRow = (chat) => ({
   muted: Boolean(isMuted(chat)),
 });
 
-const chatPlace = (row) => `${row.last_message_at ?? 0} ${row.chat_id}`;
-const placeParts = (place) => {
-  const [t, id] = place.split(' ');
-  return [Number(t), id];
-};
-// Last used first; of one second, by id.
-const compareChats = (one, other) => {
-  const [t, id] = placeParts(one);
-  const [otherT, otherId] = placeParts(other);
-  return otherT - t || (id < otherId ? -1 : Number(id > otherId));
-};
-
-calls.chats = async ({ limit, after, groupsOnly }) => {
-  const found = await WPP.chat.list({ onlyGroups: groupsOnly, ignoreGroupMetadata: true });
-  const rows = found
-    .filter(({ id }) => id.isGroup() || ['c.us', 'lid'].includes(id.server))
-    .map(chatRow);
-  rows.sort((one, other) => compareChats(chatPlace(one), chatPlace(other)));
-  return pageOf(rows, limit, after, chatPlace, (place, last) => compareChats(place, last) > 0);
+calls.chats = async () => {
+  const found = await WPP.chat.list({ ignoreGroupMetadata: true });
+  return found.filter(({ id }) => id.isGroup() || ['c.us', 'lid'].includes(id.server)).map(chatRow);
 };
 
 // ---- contacts -------------------------------------------------------------------------------------
@@ -67,15 +45,11 @@ const contactRow = (contact) => ({
   blocked: isBlocked(contact),
 });
 
-calls.contacts = async ({ limit, after }) => {
+calls.contacts = async () => {
   const found = (await WPP.contact.list()).filter(({ id }) => ['c.us', 'lid'].includes(id.server));
   const ids = new Set(found.map(({ id }) => idOf(id)));
   // WhatsApp may keep one person twice, by number and by lid.
-  const once = found.filter(({ id }) => !(id.isLid() && ids.has(idOf(otherWid(id)))));
-  const rows = once.map(contactRow);
-  rows.sort((one, other) => (one.contact_id < other.contact_id ? -1 : 1));
-  const place = (row) => row.contact_id;
-  return pageOf(rows, limit, after, place, (id, last) => id > last);
+  return found.filter(({ id }) => !(id.isLid() && ids.has(idOf(otherWid(id))))).map(contactRow);
 };
 
 calls.checkNumber = async ({ phone }) => {
