@@ -20,6 +20,7 @@ from control_plane.http import (
     openapi,
     routes_accounts,
     routes_dead_letters,
+    routes_erasure,
     routes_events,
     routes_fleet,
     routes_keys,
@@ -63,6 +64,7 @@ def create_app(services: Services, settings: HttpSettings) -> Litestar:
             *routes_fleet.ROUTES,
             *routes_keys.ROUTES,
             *routes_tenant.ROUTES,
+            *routes_erasure.ROUTES,
         ],
     )
     return Litestar(

@@ -176,6 +176,11 @@ class LaneMessages:
         item = await self._outbox.find(tenant, session, message)
         return None if item is None else ledger_fold.accepted(item)
 
+    async def erase(self, tenant: TenantId, session: SessionId, *, chat: str | None) -> None:
+        """See `ports.Messages.erase`. Raises `session_not_found`."""
+        await self._sessions.record(tenant, session)
+        await self._ledger.erase(tenant, session_id=session, chat=chat)
+
     async def media(
         self, tenant: TenantId, session: SessionId, message: MessageId, offset: int
     ) -> MediaChunk:

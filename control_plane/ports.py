@@ -16,6 +16,7 @@ from control_plane.core.message_identity import OnceKey
 from control_plane.media_ports import MediaStore, RemoteMedia, Uploads
 from schemas.api import (
     DeadLetterView,
+    ErasureView,
     NewSession,
     NodeDetail,
     NodeView,
@@ -117,6 +118,10 @@ class Messages(Protocol):
     async def get(
         self, tenant: TenantId, session: SessionId, message: MessageId
     ) -> ChatMessage: ...
+    async def erase(self, tenant: TenantId, session: SessionId, *, chat: str | None) -> None:
+        """Delete what is kept of a session's messages, or of one chat's, for good."""
+        ...
+
     async def media(
         self, tenant: TenantId, session: SessionId, message: MessageId, offset: int
     ) -> MediaChunk:
@@ -193,6 +198,18 @@ class Access(Protocol):
     ) -> tuple[LinkTokenRecord, str]: ...
     async def open_link(self, token: str) -> LinkTokenRecord:
         """Look a link token up. Raises `link_token_invalid`."""
+        ...
+
+
+class Erasures(Protocol):
+    """The erasure of whole tenants: for scope `operator` alone."""
+
+    async def begin(self, tenant: TenantId, by: str) -> ErasureView:
+        """All of it, for good; repeating it changes nothing. Raises `not_found`."""
+        ...
+
+    async def get(self, tenant: TenantId) -> ErasureView:
+        """Raises `not_found` if nobody asked for one."""
         ...
 
 
@@ -286,3 +303,4 @@ class Services(msgspec.Struct, frozen=True):
     idempotency: Idempotency
     fleet: Fleet
     operations: Operations
+    erasures: Erasures

@@ -25,6 +25,7 @@ from control_plane.dispatcher.delivery import Delivery
 from control_plane.dispatcher.endings import Endings
 from control_plane.dispatcher.shard import ShardDispatcher
 from control_plane.dispatcher.team import DispatcherTeam
+from control_plane.erasure import TenantErasures
 from control_plane.feed.stream_feed import StreamFeed
 from control_plane.feed.told import serve_told
 from control_plane.fleet import OperatorFleet
@@ -122,6 +123,9 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             tasks.start(DispatcherTeam(bus, state, me, shards).run(), name="dispatchers")
             tasks.start(contacts.follow(), name="contacts")
         log.info("control_plane.opened", roles=sorted(settings.roles), replica=settings.replica)
+        erasures = TenantErasures(bus, sessions, ledger)
+        if Role.RECONCILER in settings.roles:
+            tasks.start(erasures.run(me), name="erasure")
         yield Services(
             sessions=sessions,
             messages=LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, nodes),
@@ -146,6 +150,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             idempotency=BucketIdempotency(bus, in_flight_s=settings.idempotency_in_flight_s),
             fleet=fleet,
             operations=FleetOperations(state, placements),
+            erasures=erasures,
         )
 
 

@@ -203,6 +203,22 @@ class RebalanceView(msgspec.Struct, frozen=True):
     moves: list[PlannedMove]
 
 
+class EraseTenant(Request, frozen=True):
+    """`POST /v1/tenants/{id}/erasure`; `confirm` is the tenant's id again."""
+
+    confirm: TenantId
+
+
+class ErasureView(msgspec.Struct, frozen=True):
+    """How far an erasure is. `left` names what is still there, and how much; `finished_at` is set
+    once that is nothing."""
+
+    tenant_id: TenantId
+    requested_at: float
+    finished_at: float | None
+    left: dict[str, int]
+
+
 class NewApiKey(Request, frozen=True):
     """`POST /v1/keys`"""
 

@@ -191,6 +191,15 @@ class TenantRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """ISO country of phone numbers written without a country code; None: the server's."""
 
 
+class ErasureRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody asked that all of a tenant be erased; kept afterwards as the proof of it."""
+
+    tenant_id: TenantId
+    requested_at: float
+    requested_by: ApiKeyId
+    finished_at: float | None = None
+
+
 class ApiKeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """An API key: its hash, never itself. Scope `operator` sees all tenants and the nodes."""
 

@@ -154,6 +154,21 @@ def dead_letters(tenant_id: str, session_id: str) -> str:
     return f"{ROOT}.dead.{tenant_id}.{session_id}.*"
 
 
+def outbox_of_tenant(tenant_id: str) -> str:
+    """Every lane of a tenant."""
+    return f"{ROOT}.out.*.{tenant_id}.>"
+
+
+def dead_of_tenant(tenant_id: str) -> str:
+    """Every message of a tenant that was given up."""
+    return f"{ROOT}.dead.{tenant_id}.>"
+
+
+def media_of_tenant(tenant_id: str) -> str:
+    """Everything a tenant uploaded."""
+    return f"{ROOT}.media.{tenant_id}.>"
+
+
 def lane_reports(shard: int) -> str:
     """Whoever dispatches a shard says what a lane waits for: `AskLane` → `LaneReport`."""
     return f"{ROOT}.dispatcher.{shard}.lane"
@@ -405,6 +420,15 @@ def api_key_key(key_id: str) -> str:
 def tenant_key(tenant_id: str) -> str:
     """`TenantRecord`."""
     return f"tenant.{tenant_id}"
+
+
+ERASURES_PREFIX: Final = "erasure."
+LINK_TOKENS_PREFIX: Final = "link."
+
+
+def erasure_key(tenant_id: str) -> str:
+    """`ErasureRecord`."""
+    return f"erasure.{tenant_id}"
 
 
 def link_token_key(token_sha256: str) -> str:

@@ -17,9 +17,9 @@ from control_plane.core import api_keys
 from control_plane.ports import Principal
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ApiKeyId, SessionId, TenantId
-from schemas.records import ApiKeyRecord, LinkTokenRecord, TenantRecord
+from schemas.records import ApiKeyRecord, ErasureRecord, LinkTokenRecord, TenantRecord
 from schemas.resources import ACCESS
-from schemas.subjects import API_KEYS_PREFIX, api_key_key, link_token_key, tenant_key
+from schemas.subjects import API_KEYS_PREFIX, api_key_key, erasure_key, link_token_key, tenant_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict
 
@@ -88,7 +88,8 @@ class BucketAccess:
         scopes: tuple[str, ...],
         expires_in_s: int | None,
     ) -> tuple[ApiKeyRecord, str]:
-        """See `ports.Access.create_key`. Raises `validation_failed` for an unknown scope."""
+        """See `ports.Access.create_key`. Raises `validation_failed` for an unknown scope,
+        `conflict` while the tenant is being erased."""
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise BlazzError(
@@ -99,6 +100,9 @@ class BucketAccess:
             raise BlazzError(
                 ErrorCode.VALIDATION_FAILED, f"at most {KEYS_MAX_PER_TENANT} keys; revoke one"
             )
+        erasure = (await self._bucket.get(erasure_key(tenant), ErasureRecord)).value
+        if erasure is not None and erasure.finished_at is None:
+            raise BlazzError(ErrorCode.CONFLICT, "the tenant is being erased")
         await self.ensure_tenant(tenant)
         now = time.time()
         text, parsed = api_keys.make(secrets.token_bytes(api_keys.KEY_RANDOM_BYTES))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from litestar import Response, get, post
+from litestar import Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
@@ -29,6 +29,11 @@ from schemas.ids import MessageId, SessionId
 from schemas.messages import ChatMessage
 
 TAGS = ["Messages"]
+
+ChatFilter = Annotated[
+    str | None,
+    QueryParameter(name="chat", max_length=80, description="Only this phone number or chat id."),
+]
 
 
 @post(
@@ -85,12 +90,7 @@ async def list_messages(
     services: Ports,
     caller: Caller,
     session_id: FromPath[SessionId],
-    chat: Annotated[
-        str | None,
-        QueryParameter(
-            name="chat", max_length=80, description="Only this phone number or chat id."
-        ),
-    ] = None,
+    chat: ChatFilter = None,
     q: Annotated[
         str | None,
         QueryParameter(
@@ -111,6 +111,28 @@ async def list_messages(
     return await services.messages.list(
         caller.tenant_id, session_id, chat=chat_id, text=q, limit=limit, cursor=cursor
     )
+
+
+@delete(
+    "/sessions/{session_id:str}/messages",
+    operation_id="eraseMessages",
+    summary="Erase what is kept of a session's messages, or of one chat's",
+    description="From Blazz's own history, for good; WhatsApp's copies stay. Messages that are "
+    "still to be sent are sent, and events that were told stay on the stream for their week.",
+    tags=TAGS,
+    status_code=204,
+    opt=access(Scope.MESSAGES, C.SESSION_NOT_FOUND, C.RECIPIENT_INVALID),
+)
+async def erase_messages(
+    services: Ports,
+    settings: Settings,
+    caller: Caller,
+    session_id: FromPath[SessionId],
+    chat: ChatFilter = None,
+) -> None:
+    """`DELETE …/messages`"""
+    chat_id = None if chat is None else chat_id_of(chat, region=settings.default_region)
+    await services.messages.erase(caller.tenant_id, session_id, chat=chat_id)
 
 
 @get(
@@ -193,4 +215,4 @@ def _safe_media_type(mimetype: str) -> str:
     return mimetype if plain and "/" in mimetype else "application/octet-stream"
 
 
-ROUTES: list[Any] = [send_message, list_messages, get_message, get_message_media]
+ROUTES: list[Any] = [erase_messages, send_message, list_messages, get_message, get_message_media]

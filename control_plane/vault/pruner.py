@@ -19,10 +19,10 @@ from control_plane.vault.pointers import Pointers
 from control_plane.vault.settings import VaultSettings
 from control_plane.vault.store import SnapshotStore, StoredObject, read_back
 from schemas.errors import BlazzError, ErrorCode
-from schemas.records import Assignment, LeaseRecord, SessionRecord
-from schemas.resources import FLEET
+from schemas.records import Assignment, ErasureRecord, LeaseRecord, SessionRecord
+from schemas.resources import ACCESS, FLEET
 from schemas.snapshots import SnapshotGeneration, SnapshotHead, SnapshotPointer
-from schemas.subjects import assignment_key, session_key
+from schemas.subjects import assignment_key, erasure_key, session_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from schemas.transport.lease import Lease, LeaseSpec, hold
@@ -47,6 +47,7 @@ class Pruner:
     ) -> None:
         self._bus = bus
         self._bucket = Bucket(bus, FLEET)
+        self._access = Bucket(bus, ACCESS)
         self._store = store
         self._pointers = pointers
         self._keys = keys
@@ -164,12 +165,13 @@ class Pruner:
 
     async def _sweep_gone(self, head: SnapshotHead) -> None:
         now = time.time()
-        if head.gone_at is None:
+        grace_s = await self._grace_s(head.tenant_id)
+        if head.gone_at is None and grace_s:
             await self._pointers.change(
                 head.tenant_id, head.session_id, lambda pointer: pointer, gone_at=now
             )
             return
-        if now - head.gone_at < self._settings.gone_grace_s:
+        if now - (head.gone_at or now) < grace_s:
             return
         # Without its data key nothing of it can be read, wherever a copy may lie.
         await self._keys.forget(head.session_id)
@@ -177,6 +179,11 @@ class Pruner:
         for name in await self._store.names(head.session_id):
             await self._store.delete(name)
         log.info("snapshot.forgotten", session_id=head.session_id)
+
+    async def _grace_s(self, tenant_id: str) -> float:
+        erasure = (await self._access.get(erasure_key(tenant_id), ErasureRecord)).value
+        wanted_gone = erasure is not None and erasure.finished_at is None
+        return 0.0 if wanted_gone else self._settings.gone_grace_s
 
     # Orphans -------------------------------------------------------------------------------------
 

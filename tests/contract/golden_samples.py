@@ -368,6 +368,12 @@ SAMPLES: list[msgspec.Struct] = [
     records.UploadRecord(
         media_id=MEDIA, mimetype="image/png", size_bytes=70_000, sha256=SHA, filename="a.png"
     ),
+    records.ErasureRecord(
+        tenant_id="acme",
+        requested_at=1_790_000_000.5,
+        requested_by="0123456789ab",
+        finished_at=1_790_000_100.5,
+    ),
     records.ApiKeyRecord(
         key_id="0123456789ab",
         tenant_id="acme",

@@ -18,6 +18,7 @@ from control_plane.core.message_identity import OnceKey
 from control_plane.ports import FeedGap, FeedItem, Services
 from schemas.api import (
     DeadLetterView,
+    ErasureView,
     NodeDetail,
     NodeView,
     Page,
@@ -68,6 +69,12 @@ class MemoryMessages:
         self.sent.append((to, content))
         self.all[tenant, session, made.message_id] = made
         return made
+
+    async def erase(self, tenant: str, session: str, *, chat: str | None) -> None:
+        await self.sessions.get(tenant, session)
+        for key, found in list(self.all.items()):
+            if key[:2] == (tenant, session) and chat in (None, found.chat_id):
+                del self.all[key]
 
     async def wait_final(
         self, tenant: str, session: str, message: str, *, timeout_s: float
@@ -257,6 +264,21 @@ class MemoryOperations:
         return RebalanceView([])
 
 
+class MemoryErasures:
+    """Finishes none."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, ErasureView] = {}
+
+    async def begin(self, tenant: str, by: str) -> ErasureView:
+        return self.asked.setdefault(tenant, ErasureView(tenant, 1.0, None, {"sessions": 1}))
+
+    async def get(self, tenant: str) -> ErasureView:
+        if tenant not in self.asked:
+            raise BlazzError(ErrorCode.NOT_FOUND)
+        return self.asked[tenant]
+
+
 class Memory(msgspec.Struct, frozen=True):
     """All ports, typed as what they are so that tests can look inside."""
 
@@ -273,6 +295,7 @@ class Memory(msgspec.Struct, frozen=True):
     idempotency: MemoryIdempotency
     fleet: MemoryFleet
     operations: MemoryOperations
+    erasures: MemoryErasures
 
     @property
     def services(self) -> Services:
@@ -301,4 +324,5 @@ def memory() -> Memory:
         idempotency=MemoryIdempotency(),
         fleet=fleet,
         operations=MemoryOperations(fleet),
+        erasures=MemoryErasures(),
     )

@@ -12,11 +12,13 @@ from control_plane.vault.jetstream_store import JetStreamSnapshotStore
 from control_plane.vault.pruner import Pruner
 from control_plane.vault.store import PART_BYTES
 from schemas.errors import BlazzError, ErrorCode
-from schemas.records import LeaseRecord
+from schemas.records import ErasureRecord, LeaseRecord
+from schemas.resources import ACCESS
 from schemas.snapshots import SnapshotHead
-from schemas.subjects import data_key_key, session_key, snapshot_head_key
+from schemas.subjects import data_key_key, erasure_key, session_key, snapshot_head_key
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
+from schemas.transport.kv import Bucket
 from tests.integration.test_vault import flip_a_bit
 from tests.integration.vault_fixture import (
     SESSION,
@@ -121,6 +123,23 @@ async def test_a_deleted_sessions_snapshots_go_after_a_grace(
     assert not (await rig.bucket.get_raw(snapshot_head_key(SESSION))).exists
     access = rig.keys._bucket
     assert not (await access.get_raw(data_key_key(SESSION))).exists
+
+
+async def test_a_tenant_that_is_being_erased_gets_no_grace(
+    bus: Bus, rig: VaultRig, node_a: VaultNode
+) -> None:
+    await node_a.keep(1, 1)
+    await rig.keys.ensure(SESSION)
+    await rig.bucket.delete(session_key(TENANT, SESSION))
+    erasure = ErasureRecord(TENANT, 1.0, "0123456789ab")
+    access = Bucket(bus, ACCESS)
+    await access.put(erasure_key("somebody"), erasure)
+    await rig.pruner(gone_grace_s=3600).sweep()
+    assert await generations_of(rig) == [1]
+    await access.put(erasure_key(TENANT), erasure)
+    await rig.pruner(gone_grace_s=3600).sweep()
+    assert await generations_of(rig) == []
+    assert await rig.keys.get(SESSION) is None
 
 
 async def test_a_stopped_or_logged_out_session_keeps_its_snapshots(

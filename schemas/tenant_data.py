@@ -1,0 +1,61 @@
+"""Tenant data: everywhere on the bus that something of a tenant lies under its name.
+
+Owns the list by which a tenant is erased; a test sees to it that no stream is forgotten. What is
+kept under other names (sessions' records, snapshots, API keys, link tokens) is listed in
+`BY_OTHER_NAMES` with who removes it.
+"""
+
+from typing import Final
+
+from schemas.resources import (
+    ACCESS,
+    DEAD_LETTERS,
+    EVENTS,
+    FLEET,
+    IDEMPOTENCY,
+    LEDGER,
+    MEDIA,
+    OUTBOX,
+    PACING,
+    VAULT,
+    bucket_stream,
+    bucket_subject,
+)
+from schemas.subjects import (
+    CONTACTS_PREFIX,
+    NAMES_PREFIX,
+    OPT_OUTS_PREFIX,
+    PACING_SETTINGS_PREFIX,
+    dead_of_tenant,
+    events_of_tenant,
+    ledger_tenant,
+    media_of_tenant,
+    outbox_of_tenant,
+    pacing_settings_key,
+)
+
+
+def tenant_subjects(tenant_id: str) -> tuple[tuple[str, str], ...]:
+    """(stream, filter) of all that is purged when a tenant is erased. The ledger is here too: with
+    MongoDB as its store the stream is empty."""
+    return (
+        (OUTBOX, outbox_of_tenant(tenant_id)),
+        (DEAD_LETTERS, dead_of_tenant(tenant_id)),
+        (MEDIA, media_of_tenant(tenant_id)),
+        (LEDGER, ledger_tenant(tenant_id)),
+        (EVENTS, events_of_tenant(tenant_id)),
+        (bucket_stream(IDEMPOTENCY), bucket_subject(IDEMPOTENCY, f"{tenant_id}.>")),
+        (bucket_stream(PACING), bucket_subject(PACING, pacing_settings_key(tenant_id))),
+        *(
+            (bucket_stream(PACING), bucket_subject(PACING, f"{prefix}{tenant_id}.>"))
+            for prefix in (PACING_SETTINGS_PREFIX, CONTACTS_PREFIX, OPT_OUTS_PREFIX)
+        ),
+        (bucket_stream(FLEET), bucket_subject(FLEET, f"{NAMES_PREFIX}{tenant_id}.>")),
+    )
+
+
+BY_OTHER_NAMES: Final = {
+    bucket_stream(FLEET): "the reconciler drops the records of a deleted session",
+    bucket_stream(ACCESS): "keys, link tokens and the tenant are found by what they hold",
+    VAULT: "the pruner removes a deleted session's snapshots and its data key",
+}
