@@ -137,6 +137,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             tenants=BucketTenants(
                 bus,
                 default_region=settings.default_region,
+                check_retention=settings.ledger.checked,
                 cache_s=settings.auth_cache_s,
                 cache_max=settings.auth_cache_max,
             ),

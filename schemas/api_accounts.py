@@ -12,6 +12,7 @@ from msgspec import Meta
 from schemas.api import Page, Request
 from schemas.chats import Chat, Contact, NumberCheck
 from schemas.ids import MediaId, TenantId
+from schemas.resources import RETENTION_MIN_S
 
 NUMBERS_MAX = 50
 """Numbers of one check. WhatsApp watches who asks for many."""
@@ -62,6 +63,8 @@ class TenantView(msgspec.Struct, frozen=True):
     name: str | None
     default_region: str | None
     sessions_max: int
+    message_retention_s: float | None = None
+    """None: as long as the installation says."""
 
 
 class TenantChange(Request, frozen=True):
@@ -69,6 +72,9 @@ class TenantChange(Request, frozen=True):
 
     name: Annotated[str, Meta(max_length=100)] | msgspec.UnsetType | None = msgspec.UNSET
     default_region: Region | msgspec.UnsetType | None = msgspec.UNSET
+    message_retention_s: Annotated[float, Meta(ge=RETENTION_MIN_S)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
 
 
 ChatPage = Page[Chat]

@@ -15,6 +15,7 @@ MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 DAY_S: Final = 86_400.0
 LEDGER_AGE_MAX_S: Final = 30 * DAY_S
+RETENTION_MIN_S: Final = 3_600.0
 
 FLEET: Final = "blazz_fleet"
 ACCESS: Final = "blazz_access"

@@ -6,6 +6,7 @@ message asks for. Never decides what a setting means.
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,8 +27,15 @@ class BucketTenants:
     """Implements `ports.Tenants`. A changed region is used by all replicas after `cache_s`."""
 
     def __init__(
-        self, bus: Bus, *, default_region: str | None, cache_s: float, cache_max: int
+        self,
+        bus: Bus,
+        *,
+        default_region: str | None,
+        check_retention: Callable[[float], object],
+        cache_s: float,
+        cache_max: int,
     ) -> None:
+        self._check_retention = check_retention
         self._bucket = Bucket(bus, ACCESS)
         self._default_region = default_region
         self._cache_s = cache_s
@@ -39,7 +47,10 @@ class BucketTenants:
         return _record(await self._entry(tenant), tenant)
 
     async def change(self, tenant: TenantId, change: TenantChange) -> TenantRecord:
-        """See `ports.Tenants`. Raises `conflict` when others write all the time."""
+        """See `ports.Tenants`. Raises `conflict` when others write all the time,
+        `validation_failed` for a retention that the ledger's store cannot keep."""
+        if isinstance(change.message_retention_s, float):
+            self._check_retention(change.message_retention_s)
         fields = {
             name: value
             for name in change.__struct_fields__

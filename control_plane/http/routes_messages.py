@@ -114,8 +114,8 @@ async def list_messages(
 
 
 @delete(
-    "/sessions/{session_id:str}/messages",
-    operation_id="eraseMessages",
+    "/sessions/{session_id:str}/history",
+    operation_id="eraseHistory",
     summary="Erase what is kept of a session's messages, or of one chat's",
     description="From Blazz's own history, for good; WhatsApp's copies stay. Messages that are "
     "still to be sent are sent, and events that were told stay on the stream for their week.",
@@ -123,15 +123,16 @@ async def list_messages(
     status_code=204,
     opt=access(Scope.MESSAGES, C.SESSION_NOT_FOUND, C.RECIPIENT_INVALID),
 )
-async def erase_messages(
+async def erase_history(
     services: Ports,
-    settings: Settings,
     caller: Caller,
     session_id: FromPath[SessionId],
     chat: ChatFilter = None,
 ) -> None:
-    """`DELETE …/messages`"""
-    chat_id = None if chat is None else chat_id_of(chat, region=settings.default_region)
+    """`DELETE …/history`"""
+    chat_id = None
+    if chat is not None:
+        chat_id = (await people_of(services, caller)).chat(chat, "chat")
     await services.messages.erase(caller.tenant_id, session_id, chat=chat_id)
 
 
@@ -215,4 +216,4 @@ def _safe_media_type(mimetype: str) -> str:
     return mimetype if plain and "/" in mimetype else "application/octet-stream"
 
 
-ROUTES: list[Any] = [erase_messages, send_message, list_messages, get_message, get_message_media]
+ROUTES: list[Any] = [erase_history, send_message, list_messages, get_message, get_message_media]

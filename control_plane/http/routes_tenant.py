@@ -35,7 +35,8 @@ async def get_tenant(services: Ports, caller: Caller) -> TenantView:
     operation_id="changeTenant",
     summary="Change your tenant's settings",
     description="`default_region` is the country in which phone numbers without a country code "
-    "(`0812…`) are read; null takes the server's again. All replicas know it a few seconds later.",
+    "(`0812…`) are read, `message_retention_s` how long its messages are kept; null takes "
+    "the server's again. All replicas know it a few seconds later.",
     tags=TAGS,
     opt=access(
         Scope.KEYS,
@@ -59,7 +60,9 @@ async def change_tenant(
 
 
 def _view(record: TenantRecord, region: str | None) -> TenantView:
-    return TenantView(record.tenant_id, record.name, region, record.sessions_max)
+    return TenantView(
+        record.tenant_id, record.name, region, record.sessions_max, record.message_retention_s
+    )
 
 
 ROUTES = [get_tenant, change_tenant]

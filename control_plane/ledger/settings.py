@@ -9,9 +9,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.errors import BlazzError, ErrorCode
-from schemas.resources import DAY_S, LEDGER_AGE_MAX_S
-
-RETENTION_MIN_S = 3_600.0
+from schemas.resources import DAY_S, LEDGER_AGE_MAX_S, RETENTION_MIN_S
 
 
 class LedgerStoreKind(StrEnum):

@@ -251,3 +251,30 @@ async def test_a_form_repeated_with_another_boundary_is_the_same_request(api: Ru
     ]
     assert answers[1].headers.get("idempotent-replayed") == "true", answers[1].text
     assert len(api.memory.messages.sent) == 1
+
+
+async def test_erases_a_chats_history_and_no_other(api: Running) -> None:
+    session = await api.session(SessionState.ONLINE)
+    for to in ("+15550000002", "+15550000003"):
+        await api.client.post(f"/v1/sessions/{session}/messages", json={"to": to, "text": "x"})
+    path = f"/v1/sessions/{session}/history"
+    answer = await api.client.delete(path, params={"chat": "+15550000002"})
+    assert answer.status_code == 204
+    left = (await api.client.get(f"/v1/sessions/{session}/messages")).json()["data"]
+    assert [message["chat_id"] for message in left] == ["15550000003@c.us"]
+    assert (await api.client.delete(path)).status_code == 204
+    assert (await api.client.get(f"/v1/sessions/{session}/messages")).json()["data"] == []
+    foreign = api.client_for("other", "messages")
+    assert (await foreign.delete(path)).status_code == 404
+
+
+async def test_only_an_operator_erases_another_tenant_and_must_say_which(api: Running) -> None:
+    path = "/v1/tenants/other/erasure"
+    assert (await api.client.get(path)).status_code == 404
+    assert (await api.client.post(path, json={"confirm": "othre"})).status_code == 422
+    own = await api.client.post("/v1/tenants/acme/erasure", json={"confirm": "acme"})
+    assert (own.status_code, own.json()["code"]) == (409, "conflict")
+    tenant = api.client_for("other", "sessions", "messages", "keys")
+    assert (await tenant.post(path, json={"confirm": "other"})).status_code == 403
+    assert (await api.client.post(path, json={"confirm": "other"})).status_code == 202
+    assert (await api.client.get(path)).json()["left"] == {"sessions": 1}
