@@ -181,6 +181,8 @@ async def test_each_kind_is_sent_exactly_once(rig: Rig) -> None:
         ("edit", text_id): 1,
         ("delete", text_id): 1,
     }
+    # It was looked up before it went on the wire.
+    assert await rig.book.log(0, "message.resent") == []
     # What was sent here is no news from here.
     own = [m for m in story.running.all(MessageArrived) if m.message.message_id in messages]
     assert own == []
