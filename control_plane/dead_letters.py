@@ -18,7 +18,8 @@ from control_plane.ledger.port import Ledger
 from control_plane.outbox import OutboxLanes
 from control_plane.sessions import FleetSessions
 from schemas import log_keys
-from schemas.api import DeadLetterView, Page, RedriveView
+from schemas.api import Page
+from schemas.api_sending import DeadLetterView, RedriveView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import MessageId, SessionId, TenantId
 from schemas.messages import ChatMessage

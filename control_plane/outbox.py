@@ -24,6 +24,8 @@ _APPEND_TRIES: Final = 2
 _UNSURE: Final = frozenset({ErrorCode.TIMEOUT, ErrorCode.NATS_UNAVAILABLE})
 _COUNT_KEPT_S: Final = 5.0
 _COUNTS_MAX: Final = 10_000
+_RETRY_AFTER_S: Final = 30
+"""A full lane is paced, offline or far behind: seconds do not help."""
 
 
 class _Count(msgspec.Struct):
@@ -39,7 +41,7 @@ class OutboxLanes:
 
     def __init__(self, bus: Bus, *, depth_max: int) -> None:
         self._jetstream = JetStream(bus)
-        self._depth_max = depth_max
+        self.depth_max = depth_max
         self._counts: dict[str, _Count] = {}
 
     async def append(self, item: OutboxItem) -> None:
@@ -92,18 +94,25 @@ class OutboxLanes:
         now = time.monotonic()
         count = self._counts.get(session_id)
         if count is None or count.left <= 0 or now - count.counted_at > _COUNT_KEPT_S:
-            depth = await self.depth(tenant_id, session_id)
+            try:
+                depth = await self.depth(tenant_id, session_id)
+            except BlazzError as error:
+                if not error.retryable:
+                    raise
+                # The bus is away or just back: the append says so, if it still is.
+                return
             if len(self._counts) >= _COUNTS_MAX:
                 self._counts.clear()
             # Others may fill it too: a quarter of the room, and then look again.
-            count = _Count(depth, now, max(1, (self._depth_max - depth) // 4))
+            count = _Count(depth, now, max(1, (self.depth_max - depth) // 4))
             self._counts[session_id] = count
-        if count.depth >= self._depth_max:
+        if count.depth >= self.depth_max:
             raise BlazzError(
                 ErrorCode.QUEUE_FULL,
-                f"{count.depth} messages wait; the limit is {self._depth_max}",
+                f"{count.depth} messages wait; the limit is {self.depth_max}",
                 depth=count.depth,
-                depth_max=self._depth_max,
+                depth_max=self.depth_max,
+                retry_after_s=_RETRY_AFTER_S,
             )
         count.left -= 1
 

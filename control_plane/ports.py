@@ -14,15 +14,14 @@ import msgspec
 from control_plane.account_ports import Accounts, Tenants
 from control_plane.core.message_identity import OnceKey
 from control_plane.media_ports import MediaStore, RemoteMedia, Uploads
+from control_plane.sending_ports import DeadLetters, Sending
 from schemas.api import (
-    DeadLetterView,
     ErasureView,
     NewSession,
     NodeDetail,
     NodeView,
     Page,
     RebalanceView,
-    RedriveView,
     SessionView,
 )
 from schemas.commands import MediaChunk, PairingCodeAnswer, QrAnswer
@@ -127,31 +126,6 @@ class Messages(Protocol):
     ) -> MediaChunk:
         """A chunk of an inbound message's media, read through its node."""
         ...
-
-
-class DeadLetters(Protocol):
-    """A session's messages that ended as failed or unknown."""
-
-    async def list(
-        self, tenant: TenantId, session: SessionId, *, limit: int, cursor: str | None
-    ) -> Page[DeadLetterView]: ...
-    async def get(
-        self, tenant: TenantId, session: SessionId, message: MessageId
-    ) -> DeadLetterView: ...
-    async def redrive(
-        self, tenant: TenantId, session: SessionId, message: MessageId, *, force: bool
-    ) -> ChatMessage:
-        """Under its id to the end of its lane. Raises `dead_letter_not_found`, `queue_full`, and
-        `redrive_unsafe` for one that ended as `unknown`, without `force`."""
-        ...
-
-    async def redrive_all(
-        self, tenant: TenantId, session: SessionId, *, force: bool
-    ) -> RedriveView:
-        """All of them, oldest first; without `force` not those that ended as `unknown`."""
-        ...
-
-    async def drop(self, tenant: TenantId, session: SessionId, message: MessageId) -> None: ...
 
 
 class EventFeed(Protocol):
@@ -293,6 +267,7 @@ class Services(msgspec.Struct, frozen=True):
     sessions: Sessions
     messages: Messages
     dead_letters: DeadLetters
+    sending: Sending
     media: MediaStore
     uploads: Uploads
     remote_media: RemoteMedia

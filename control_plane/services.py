@@ -42,6 +42,7 @@ from control_plane.outbound.client import Outbound
 from control_plane.outbox import OutboxLanes
 from control_plane.pacing.book import PacingBook, keep_book
 from control_plane.pacing.contacts import Contacts
+from control_plane.pacing.service import BucketSending
 from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
@@ -130,6 +131,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             sessions=sessions,
             messages=LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, nodes),
             dead_letters=StreamDeadLetters(bus, sessions, outbox, ledger),
+            sending=BucketSending(bus, sessions, outbox, book, contacts),
             media=media,
             uploads=StreamUploads(bus, media),
             remote_media=OutboundMedia(outbound, settings.remote_media),

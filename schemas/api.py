@@ -11,13 +11,11 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from schemas.ids import MessageId, NodeId, SessionId, TenantId
+from schemas.ids import NodeId, SessionId, TenantId
 from schemas.messages import ChatMessage
 from schemas.states import (
     DesiredState,
     EngineKind,
-    MessageKind,
-    MessageState,
     NodeState,
     SessionState,
 )
@@ -94,31 +92,6 @@ class PairingCodeView(msgspec.Struct, frozen=True):
 
     code: str
     expires_in_s: float
-
-
-class DeadLetterView(msgspec.Struct, frozen=True):
-    """A message that ended as `failed` or `unknown`, and why."""
-
-    message_id: MessageId
-    session_id: SessionId
-    state: MessageState
-    chat_id: str
-    kind: MessageKind
-    accepted_at: float
-    died_at: float
-    attempts: int
-    redrives: int
-    error_code: str
-    error_detail: str | None = None
-    text: str | None = None
-
-
-class RedriveView(msgspec.Struct, frozen=True):
-    """What came of redriving all: `left` are for the next request, `unsafe` need `force`."""
-
-    redriven: int
-    left: int
-    unsafe: int
 
 
 class NodeView(msgspec.Struct, frozen=True):

@@ -93,6 +93,17 @@ class Delivery:
             return True
         return self._state.view(record, time.monotonic()).state.can_send
 
+    def hopeless(self, lane: Lane, item: OutboxItem) -> tuple[ErrorCode, str] | None:
+        """Why a message will surely not be sent any more, whatever its pace; None: it may be."""
+        record = self._state.session(lane.tenant_id, lane.session_id)
+        if record is None and self._state.synced:
+            return ErrorCode.SESSION_NOT_FOUND, "the session was deleted"
+        if expired(time.time() - item.entered_at, self._rules):
+            return ErrorCode.TIMEOUT, "it waited too long to be sent"
+        if self._book.opted_out(item.tenant_id, item.to) and not isinstance(item.content, Delete):
+            return ErrorCode.RECIPIENT_OPTED_OUT, "opted out after it was accepted"
+        return None
+
     async def try_head(self, lane: Lane, head: Head, lease: Lease) -> Head | Done:
         """Try once. A `Head` has to wait as it says; `Done` has been removed.
 
@@ -100,21 +111,13 @@ class Delivery:
         there, and everything done so far can be repeated.
         """
         item = head.item
-        age_s = time.time() - item.entered_at
-        record = self._state.session(lane.tenant_id, lane.session_id)
-        if record is None and self._state.synced:
-            code, detail = ErrorCode.SESSION_NOT_FOUND, "the session was deleted"
-            return await self._give_up(head, give_up(head.progress, code, detail))
-        if expired(age_s, self._rules):
-            code, detail = ErrorCode.TIMEOUT, "it waited too long to be sent"
-            return await self._give_up(head, give_up(head.progress, code, detail))
-        if self._book.opted_out(item.tenant_id, item.to) and not isinstance(item.content, Delete):
-            code, detail = ErrorCode.RECIPIENT_OPTED_OUT, "opted out after it was accepted"
-            return await self._give_up(head, give_up(head.progress, code, detail))
+        doom = self.hopeless(lane, item)
+        if doom is not None:
+            return await self._give_up(head, give_up(head.progress, *doom))
         try:
             answer = await self._ask(lane, head, lease)
         except BlazzError as error:
-            return await self._after_error(head, error, age_s)
+            return await self._after_error(head, error, time.time() - item.entered_at)
         attempts = head.progress.attempts + 1
         return await self._endings.answered(head.sequence, item, answer, attempts)
 

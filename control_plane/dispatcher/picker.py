@@ -10,6 +10,7 @@ that was tried and has to wait holds up its own class alone.
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -23,6 +24,7 @@ from control_plane.dispatcher.delivery import Head
 from control_plane.pacing.desk import PacingDesk
 from schemas.envelope import HEADER_CHAT
 from schemas.errors import BlazzError, ErrorCode
+from schemas.records import OutboxItem
 from schemas.resources import OUTBOX
 from schemas.subjects import outbox_lane
 from schemas.transport.checkpoints import At, checkpoint
@@ -33,6 +35,10 @@ BACKING_OFF: Final = "backing_off"
 _STANDINGS_AT_ONCE: Final = 32
 _LOOK_AGAIN_S: Final = 300.0
 """A held message is judged anew after this at the latest: rules and clocks change."""
+
+
+Hopeless = Callable[[Lane, OutboxItem], object | None]
+"""Whether a message will surely not be sent any more: then its pace is of no concern."""
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -74,11 +80,17 @@ class Picker:
     """One shard's, while its lease is held. A lane is asked about by one task at a time."""
 
     def __init__(
-        self, jetstream: JetStream, shard: int, desk: PacingDesk, inherited_to: int
+        self,
+        jetstream: JetStream,
+        shard: int,
+        desk: PacingDesk,
+        hopeless: Hopeless,
+        inherited_to: int,
     ) -> None:
         self._jetstream = jetstream
         self._shard = shard
         self._desk = desk
+        self._hopeless = hopeless
         self._inherited_to = inherited_to
         self._tried: dict[Lane, dict[int, _Tried]] = {}
         self._paced: dict[Lane, _Paced] = {}
@@ -158,6 +170,9 @@ class Picker:
                 # Removed by a dispatcher before us, late.
                 paced.index.remove(sequence)
                 return Rest(0.0, "")
+            if self._hopeless(lane, head.item) is not None:
+                # It costs no token to end it.
+                return head
             hold = await self._desk.ask(lane, sending, head.item.message_id)
             if hold is None:
                 return head

@@ -115,7 +115,7 @@ class ShardDispatcher:
 
     def _new_picker(self, inherited_to: int) -> Picker:
         desk = PacingDesk(self._bus, self._pacing, self._state)
-        return Picker(self._jetstream, self.shard, desk, inherited_to)
+        return Picker(self._jetstream, self.shard, desk, self._delivery.hopeless, inherited_to)
 
     async def _dispatch(self, lease: Lease) -> None:
         self._book, self._sending = LaneBook(), {}
@@ -248,6 +248,11 @@ class ShardDispatcher:
             if self._delivery.worth_trying(lane):
                 self._book.wake(lane)
                 self._wake.set()
+
+        for lane in self._book.lanes(Park.PACED):
+            gone = self._state.session(lane.tenant_id, lane.session_id) is None
+            if gone and session_id in (None, lane.session_id):
+                self._note(lane)
 
     def _pacing_changed(self) -> None:
         for lane in self._book.lanes(Park.PACED):

@@ -21,6 +21,7 @@ from schemas.api import Problem
 from schemas.api_messages import NewMessage
 from schemas.errors import ERRORS, ErrorCode
 from schemas.ids import MediaId, MessageId, SessionId
+from schemas.pacing import PacingRules
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (ErrorCode.INTERNAL,)
@@ -85,8 +86,8 @@ def describe(app: Litestar) -> dict[str, Any]:
     }
     bodies = _opts(app)
     kinds = {opt["body"] for opt in bodies.values() if opt.get("body") not in (None, bytes)}
-    _, own = msgspec.json.schema_components((*kinds, Problem), ref_template=_REF)
-    # Where both describe a struct, the one that decodes requests is right.
+    _, own = msgspec.json.schema_components((*kinds, Problem, PacingRules), ref_template=_REF)
+    # Where both describe a struct, the one that decodes requests is right; so it is for tuples.
     schemas.update(own)
     for name, example in openapi_examples.BODIES.items():
         schemas[name]["examples"] = [example]

@@ -58,6 +58,8 @@ BODIES: Final[dict[str, Any]] = {
     "ProfileChange": {"name": "Warung Budi"},
     "ProfilePicture": {"media_id": _MEDIA},
     "TenantChange": {"default_region": "ID"},
+    "PacingSettings": {"time_zone": "Asia/Jakarta", "cold_per_day": 100},
+    "NewOptOut": {"to": _TO},
     "NewApiKey": {"name": "till 3", "scopes": ["messages"]},
 }
 """By the struct's name."""

@@ -98,7 +98,7 @@ def problem_of(error: Exception, scope: Any) -> tuple[Problem, dict[str, str]]:
     if code is ErrorCode.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = 'Bearer realm="blazz"'
     if spec.retryable and spec.http in (429, 503):
-        headers["Retry-After"] = str(_retry_after_s(scope))
+        headers["Retry-After"] = str(fields.get("retry_after_s") or _retry_after_s(scope))
     return problem, headers
 
 

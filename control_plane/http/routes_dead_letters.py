@@ -10,7 +10,8 @@ from litestar.params import FromPath, QueryParameter
 
 from control_plane.http.auth import Scope, access
 from control_plane.http.dependencies import Caller, Cursor, Limit, Ports
-from schemas.api import DeadLetterView, Page, RedriveView
+from schemas.api import Page
+from schemas.api_sending import DeadLetterView, RedriveView
 from schemas.errors import ErrorCode as C
 from schemas.ids import MessageId, SessionId
 from schemas.messages import ChatMessage

@@ -17,13 +17,11 @@ import msgspec
 from control_plane.core.message_identity import OnceKey
 from control_plane.ports import FeedGap, FeedItem, Services
 from schemas.api import (
-    DeadLetterView,
     ErasureView,
     NodeDetail,
     NodeView,
     Page,
     RebalanceView,
-    RedriveView,
     SessionView,
 )
 from schemas.commands import MediaChunk
@@ -39,6 +37,7 @@ from schemas.states import (
 from tests.integration.memory_access import MemoryAccess, MemoryIdempotency
 from tests.integration.memory_accounts import MemoryAccounts, MemoryTenants
 from tests.integration.memory_media import MemoryMedia, MemoryUploads, MemoryWeb
+from tests.integration.memory_sending import MemoryDeadLetters, MemorySending
 from tests.integration.memory_sessions import MemoryFeed, MemorySessions
 
 CHUNK_BYTES = 1_000
@@ -143,53 +142,6 @@ class MemoryMessages:
         return made
 
 
-class MemoryDeadLetters:
-    """Holds none but those a test puts in."""
-
-    def __init__(self, sessions: MemorySessions) -> None:
-        self.sessions = sessions
-        self.all: dict[tuple[str, str, str], DeadLetterView] = {}
-        self.redriven: list[tuple[str, bool]] = []
-
-    async def list(
-        self, tenant: str, session: str, *, limit: int, cursor: str | None
-    ) -> Page[DeadLetterView]:
-        await self.sessions.get(tenant, session)
-        return Page([v for (t, s, _), v in self.all.items() if (t, s) == (tenant, session)])
-
-    async def get(self, tenant: str, session: str, message: str) -> DeadLetterView:
-        await self.sessions.get(tenant, session)
-        try:
-            return self.all[tenant, session, message]
-        except KeyError:
-            raise BlazzError(ErrorCode.DEAD_LETTER_NOT_FOUND) from None
-
-    async def redrive(self, tenant: str, session: str, message: str, *, force: bool) -> ChatMessage:
-        view = await self.get(tenant, session, message)
-        if view.state is MessageState.UNKNOWN and not force:
-            raise BlazzError(ErrorCode.REDRIVE_UNSAFE)
-        self.redriven.append((message, force))
-        return ChatMessage(
-            message_id=message,
-            session_id=session,
-            direction=MessageDirection.OUTBOUND,
-            kind=view.kind,
-            state=MessageState.ACCEPTED,
-            chat_id=view.chat_id,
-            created_at=view.accepted_at,
-            redrives=view.redrives + 1,
-        )
-
-    async def redrive_all(self, tenant: str, session: str, *, force: bool) -> RedriveView:
-        letters = (await self.list(tenant, session, limit=200, cursor=None)).data
-        unsafe = [v for v in letters if v.state is MessageState.UNKNOWN and not force]
-        return RedriveView(redriven=len(letters) - len(unsafe), left=0, unsafe=len(unsafe))
-
-    async def drop(self, tenant: str, session: str, message: str) -> None:
-        await self.get(tenant, session, message)
-        del self.all[tenant, session, message]
-
-
 class MemoryFleet:
     def __init__(self, sessions: MemorySessions, feed: MemoryFeed) -> None:
         self._sessions = sessions
@@ -285,6 +237,7 @@ class Memory(msgspec.Struct, frozen=True):
     sessions: MemorySessions
     messages: MemoryMessages
     dead_letters: MemoryDeadLetters
+    sending: MemorySending
     media: MemoryMedia
     uploads: MemoryUploads
     remote_media: MemoryWeb
@@ -314,6 +267,7 @@ def memory() -> Memory:
         sessions=sessions,
         messages=MemoryMessages(sessions),
         dead_letters=MemoryDeadLetters(sessions),
+        sending=MemorySending(sessions),
         media=media,
         uploads=MemoryUploads(media),
         remote_media=MemoryWeb(),
