@@ -186,7 +186,7 @@ class ChatMessage(msgspec.Struct, frozen=True):
     contacts: tuple[ContactCard, ...] = ()
     poll: Poll | None = None
     poll_votes: dict[str, tuple[str, ...]] = {}
-    """Who (a wid) chose what, each one's last vote."""
+    """Who (wids) chose each option, by their last votes."""
     target_id: MessageId | None = None
     """What a reaction, edit, delete or forward of ours is about."""
     redrives: int = 0

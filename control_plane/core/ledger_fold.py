@@ -146,7 +146,7 @@ def _changed(old: ChatMessage, data: EventData, at: float) -> ChatMessage:
         case MessageDeleted():
             return replace(old, deleted=True, reactions={}, **_NOTHING)
         case PollVote():
-            return replace(old, poll_votes=_voted(old.poll_votes, data))
+            return replace(old, poll_votes=_voted(old, data))
         case _:
             return old
 
@@ -201,8 +201,21 @@ def _reacted(old: dict[str, str], data: MessageReaction) -> dict[str, str]:
     return left
 
 
-def _voted(old: dict[str, tuple[str, ...]], data: PollVote) -> dict[str, tuple[str, ...]]:
-    left = {who: options for who, options in old.items() if who != data.from_id}
-    if data.options and len(left) < REACTIONS_MAX:
-        left[data.from_id] = data.options
-    return left
+def _voted(old: ChatMessage, data: PollVote) -> dict[str, tuple[str, ...]]:
+    """Voters by option: much smaller than options by voter, for a poll's record must stay one."""
+    votes = old.poll_votes
+    before = {option for option, voters in votes.items() if data.from_id in voters}
+    chosen = set(data.options)
+    if (
+        before == chosen
+        or len({who for voters in votes.values() for who in voters}) > REACTIONS_MAX
+    ):
+        return votes
+    left = {
+        option: tuple(who for who in voters if who != data.from_id)
+        for option, voters in votes.items()
+    }
+    for option in data.options:
+        left[option] = (*left.get(option, ()), data.from_id)
+    order = old.poll.options if old.poll is not None else tuple(left)
+    return {option: left[option] for option in order if left.get(option)}

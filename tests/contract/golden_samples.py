@@ -101,7 +101,7 @@ _chat_message = messages.ChatMessage(
     location=_location,
     contacts=(_card,),
     poll=_poll,
-    poll_votes={CHAT: ("now",)},
+    poll_votes={"now": (CHAT,)},
     target_id=_reply_to,
 )
 _item = records.OutboxItem(

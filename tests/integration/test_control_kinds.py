@@ -83,7 +83,7 @@ async def test_a_target_shows_in_the_ledger_what_was_done_to_it(
         await friend.vote(phone.wid, poll.message_id, "later")
 
         async def voted() -> bool:
-            return (await kept(poll.message_id)).poll_votes == {friend.wid: ("later",)}
+            return (await kept(poll.message_id)).poll_votes == {"later": (friend.wid,)}
 
         await eventually(voted, timeout_s=5, what="the vote shows")
 

@@ -84,10 +84,10 @@ def test_a_voters_last_vote_counts() -> None:
     poll = taken(POLL)
     one, other = "15550003@c.us", "15550004@c.us"
     now, later = PollVote(ID, TO, one, ("now",)), PollVote(ID, TO, one, ("later",))
-    assert folded(poll, now, later, PollVote(ID, TO, other, ("now",))).poll_votes == {
-        one: ("later",),
-        other: ("now",),
-    }
+    both = PollVote(ID, TO, other, ("later", "now"))
+    assert folded(poll, now, later, both).poll_votes == {"now": (other,), "later": (one, other)}
+    stray = PollVote(ID, TO, other, ("no such option",))
+    assert folded(poll, now, stray).poll_votes == {"now": (one,)}
     assert folded(poll, now, PollVote(ID, TO, one)).poll_votes == {}
     assert fold(folded(poll, now), now, session_id="ses_1", at=9.0) is None
 
