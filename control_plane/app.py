@@ -31,6 +31,7 @@ from control_plane.http import (
     routes_probes,
     routes_sessions,
     routes_tenant,
+    routes_webhooks,
 )
 from control_plane.http.auth import guard
 from control_plane.http.dependencies import provided
@@ -63,6 +64,7 @@ def create_app(services: Services, settings: HttpSettings) -> Litestar:
             *routes_pacing.ROUTES,
             *routes_media.ROUTES,
             *routes_events.ROUTES,
+            *routes_webhooks.ROUTES,
             *routes_fleet.ROUTES,
             *routes_keys.ROUTES,
             *routes_tenant.ROUTES,

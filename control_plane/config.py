@@ -16,6 +16,7 @@ from control_plane.media.quota import MediaLimits
 from control_plane.media.remote import RemoteLimits
 from control_plane.outbound.settings import OutboundSettings
 from control_plane.vault.settings import VaultSettings
+from control_plane.webhooks.settings import WebhookSettings
 from schemas.pacing import PacingRules
 from schemas.states import EngineKind
 
@@ -28,6 +29,7 @@ class Role(StrEnum):
     DISPATCHER = "dispatcher"
     VAULT = "vault"
     """Takes and serves snapshots (any number of replicas); one of them prunes."""
+    WEBHOOKS = "webhooks"
 
 
 ALL_ROLES = frozenset(Role)
@@ -79,6 +81,7 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """For tenants and sessions that want nothing otherwise."""
     vault: VaultSettings | None = None
     """None: the fleet keeps no snapshots, and a session dies with its node's disk."""
+    webhooks: WebhookSettings = WebhookSettings()
     sync_timeout_s: float = 20.0
     auth_cache_s: float = 3.0
     """For so long a revoked key may still work."""

@@ -77,6 +77,19 @@ SHARDS: Final = Gauge(
     "Outbox shards that this replica is to dispatch",
     registry=REGISTRY,
 )
+WEBHOOK_DELIVERIES: Final = Counter(
+    "blazz_webhook_deliveries_total",
+    "Attempts to deliver an event to a webhook, by what they came to",
+    ("result",),
+    registry=REGISTRY,
+)
+WEBHOOK_BACKLOG: Final = Gauge(
+    "blazz_webhook_backlog",
+    "Deliveries that wait for another attempt or are dead, and events not yet looked at, of the "
+    "shards that this replica holds",
+    ("shard", "state"),
+    registry=REGISTRY,
+)
 FENCE_CONFLICTS: Final = Counter(
     "blazz_fence_conflicts_total",
     "Answers and observations refused for an old epoch",

@@ -26,10 +26,20 @@ from schemas.api import (
 )
 from schemas.commands import MediaChunk, PairingCodeAnswer, QrAnswer
 from schemas.events import Event
-from schemas.ids import ChatId, MessageId, NodeId, SessionId, TenantId
+from schemas.ids import ChatId, EventId, MessageId, NodeId, SessionId, TenantId, WebhookId
 from schemas.messages import ChatMessage, Content
 from schemas.records import ApiKeyRecord, IdempotencyRecord, LinkTokenRecord
 from schemas.snapshots import SnapshotGeneration
+from schemas.webhooks import (
+    DeliveryState,
+    DeliveryView,
+    NewWebhook,
+    Recover,
+    RecoverView,
+    WebhookChange,
+    WebhookTestView,
+    WebhookView,
+)
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -140,6 +150,48 @@ class EventFeed(Protocol):
     ) -> AsyncIterator[FeedItem | FeedGap]:
         """From after a sequence, or from now. Endless; bounded buffers; close it to stop."""
         ...
+
+
+class Webhooks(Protocol):
+    """A tenant's webhooks and their deliveries."""
+
+    async def create(self, tenant: TenantId, new: NewWebhook) -> WebhookView:
+        """With its secret, this once. It gets the events from now on."""
+        ...
+
+    async def list(self, tenant: TenantId) -> list[WebhookView]: ...
+    async def get(self, tenant: TenantId, webhook: WebhookId) -> WebhookView: ...
+    async def change(
+        self, tenant: TenantId, webhook: WebhookId, change: WebhookChange
+    ) -> WebhookView: ...
+    async def enable(self, tenant: TenantId, webhook: WebhookId) -> WebhookView: ...
+    async def disable(self, tenant: TenantId, webhook: WebhookId) -> WebhookView: ...
+    async def delete(self, tenant: TenantId, webhook: WebhookId) -> None: ...
+    async def rotate_secret(
+        self, tenant: TenantId, webhook: WebhookId, *, overlap_s: float
+    ) -> WebhookView:
+        """With its new secret, this once."""
+        ...
+
+    async def test(self, tenant: TenantId, webhook: WebhookId) -> WebhookTestView:
+        """One real delivery, now; its failure is an answer, not an error."""
+        ...
+
+    async def deliveries(
+        self,
+        tenant: TenantId,
+        webhook: WebhookId,
+        *,
+        state: DeliveryState | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[DeliveryView]: ...
+    async def resend(
+        self, tenant: TenantId, webhook: WebhookId, event: EventId
+    ) -> DeliveryView: ...
+    async def recover(
+        self, tenant: TenantId, webhook: WebhookId, wanted: Recover
+    ) -> RecoverView: ...
 
 
 class Access(Protocol):
@@ -279,3 +331,4 @@ class Services(msgspec.Struct, frozen=True):
     fleet: Fleet
     operations: Operations
     erasures: Erasures
+    webhooks: Webhooks

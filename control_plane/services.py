@@ -53,7 +53,9 @@ from control_plane.state.fleet_watch import keep_fed
 from control_plane.state.fleet_writer import FleetWriter
 from control_plane.state.placement_writer import PlacementWriter
 from control_plane.vault.admission import NoSnapshots
+from control_plane.vault.data_keys import DataKeys
 from control_plane.vault.vault import open_vault, serve_vault
+from control_plane.webhooks.run import WebhookNeeds, open_webhooks
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET
 from schemas.subjects import OUTBOX_SHARDS
@@ -100,8 +102,18 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         serve_media(bus, state, media),
         serve_told(bus),
         Outbound(settings.outbound) as outbound,
-        _snapshots(bus, state, settings, me) as admission,
+        _snapshots(bus, state, settings, me) as (admission, keys),
         open_ledger(bus, settings.ledger) as ledger,
+        open_webhooks(
+            bus,
+            WebhookNeeds(
+                outbound=outbound,
+                keys=keys,
+                check_session=sessions.record,
+                deliver_as=me if Role.WEBHOOKS in settings.roles else None,
+            ),
+            settings.webhooks,
+        ) as webhooks,
         Background() as tasks,
     ):
         tasks.start(ledger.follow(), name="ledger follow")
@@ -154,22 +166,24 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             fleet=fleet,
             operations=FleetOperations(state, placements),
             erasures=erasures,
+            webhooks=webhooks,
         )
 
 
 @asynccontextmanager
 async def _snapshots(
     bus: Bus, state: FleetState, settings: ControlPlaneSettings, me: LeaseRecord
-) -> AsyncIterator[SnapshotAdmission]:
-    """Open the vault, serve it where the role says so, and give what the reconciler needs."""
+) -> AsyncIterator[tuple[SnapshotAdmission, DataKeys | None]]:
+    """Open the vault, serve it where the role says so, and give what the reconciler needs, and the
+    keys (None: the fleet has no master key)."""
     if settings.vault is None:
-        yield NoSnapshots()
+        yield NoSnapshots(), None
         return
     async with AsyncExitStack() as stack:
         vault = await stack.enter_async_context(open_vault(bus, settings.vault))
         if Role.VAULT in settings.roles:
             await stack.enter_async_context(serve_vault(bus, state, vault, settings.vault, me))
-        yield vault.admission
+        yield vault.admission, vault.keys
 
 
 async def _keep_gauges(fleet: OperatorFleet) -> None:

@@ -24,6 +24,9 @@ SessionId = Annotated[
 EventId = Annotated[str, Meta(pattern=r"^evt_[0-9a-hjkmnp-tv-z]{26}$")]
 ApiKeyId = Annotated[str, Meta(pattern=r"^[0-9a-hjkmnp-tv-z]{12}$")]
 MediaId = Annotated[str, Meta(pattern=r"^med_[0-9a-hjkmnp-tv-z]{26}$")]
+WebhookId = Annotated[
+    str, Meta(pattern=r"^whk_[0-9a-hjkmnp-tv-z]{26}$", description="A tenant's webhook.")
+]
 LinkTokenId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the token.")]
 MessageId = Annotated[
     str,
@@ -76,6 +79,11 @@ def media_made_at(media: str) -> float:
     for digit in media.removeprefix("med_"):
         number = number << 5 | _CROCKFORD.index(digit)
     return (number >> 80) / 1000
+
+
+def webhook_id(raw16: bytes) -> str:
+    """Build a webhook's id from 16 bytes (a UUIDv7)."""
+    return "whk_" + crockford(raw16)
 
 
 def message_id(raw9: bytes) -> str:

@@ -28,6 +28,7 @@ from schemas import (
     records,
     snapshots,
     switch_wire,
+    webhooks,
 )
 
 FOLDER: Final = Path(__file__).parent / "json"
@@ -45,6 +46,7 @@ MODULES: Final = (
     records,
     snapshots,
     switch_wire,
+    webhooks,
 )
 
 

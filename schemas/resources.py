@@ -8,7 +8,16 @@ from typing import Final
 
 import msgspec
 
-from schemas.subjects import DEAD_ALL, EVENTS_ALL, LEDGER_ALL, MEDIA_ALL, OUTBOX_ALL, VAULT_ALL
+from schemas.subjects import (
+    DEAD_ALL,
+    EVENTS_ALL,
+    HOOK_LOG_ALL,
+    HOOK_QUEUE_ALL,
+    LEDGER_ALL,
+    MEDIA_ALL,
+    OUTBOX_ALL,
+    VAULT_ALL,
+)
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -21,6 +30,7 @@ FLEET: Final = "blazz_fleet"
 ACCESS: Final = "blazz_access"
 IDEMPOTENCY: Final = "blazz_idempotency"
 PACING: Final = "blazz_pacing"
+WEBHOOKS: Final = "blazz_webhooks"
 
 EVENTS: Final = "EVENTS"
 OUTBOX: Final = "OUTBOX"
@@ -28,6 +38,8 @@ LEDGER: Final = "LEDGER"
 DEAD_LETTERS: Final = "DEAD_LETTERS"
 MEDIA: Final = "MEDIA"
 VAULT: Final = "VAULT"
+WEBHOOK_QUEUE: Final = "WEBHOOK_QUEUE"
+WEBHOOK_LOG: Final = "WEBHOOK_LOG"
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +170,14 @@ BUCKETS: Final = (
         max_value_bytes=16 * KIB,
         limit_marker_ttl_s=60.0,
     ),
+    BucketSpec(
+        name=WEBHOOKS,
+        description="Webhooks: addresses, filters, sealed secrets",
+        max_bytes=16 * MIB,
+    ),
 )
+
+HOOK_LOG_KEPT: Final = 1000
 
 STREAMS: Final = (
     StreamSpec(
@@ -217,6 +236,27 @@ STREAMS: Final = (
         max_bytes=8 * GIB,
         # When full, a new snapshot is refused; an old one never goes by itself.
         discard_new=True,
+    ),
+    StreamSpec(
+        name=WEBHOOK_QUEUE,
+        subjects=(HOOK_QUEUE_ALL,),
+        description="Webhook deliveries to be tried again, and those given up",
+        max_bytes=512 * MIB,
+        # A delivery is written anew at each attempt, at most a day apart: only those that were
+        # given up, or whose webhook is disabled, ever get so old.
+        max_age_s=30 * DAY_S,
+        max_msgs_per_subject=1,
+        # When full, an event stays in EVENTS, unacknowledged, and is tried again from there.
+        discard_new=True,
+    ),
+    StreamSpec(
+        name=WEBHOOK_LOG,
+        subjects=(HOOK_LOG_ALL,),
+        description="What was delivered to each webhook, its last deliveries each",
+        max_bytes=256 * MIB,
+        max_age_s=7 * DAY_S,
+        # A busy webhook can't push another's log out.
+        max_msgs_per_subject=HOOK_LOG_KEPT,
     ),
 )
 

@@ -95,8 +95,9 @@ class SnapshotHead(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class DataKeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A session's data key, wrapped by a master key (AES-256-GCM; session id as associated
-    data). `master_key_id` says which."""
+    data). `master_key_id` says which. `session_id` is `webhooks` for the one key that seals the
+    webhooks' secrets."""
 
-    session_id: SessionId
+    session_id: str
     wrapped: bytes
     master_key_id: str

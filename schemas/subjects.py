@@ -88,11 +88,18 @@ LEDGER_ALL: Final = f"{ROOT}.ledger.>"
 DEAD_ALL: Final = f"{ROOT}.dead.>"
 MEDIA_ALL: Final = f"{ROOT}.media.>"
 VAULT_ALL: Final = f"{ROOT}.vault.>"
+HOOK_QUEUE_ALL: Final = f"{ROOT}.hook.queue.>"
+HOOK_LOG_ALL: Final = f"{ROOT}.hook.log.>"
 
 
 def event(node_id: str, tenant_id: str, session_id: str, data: EventData) -> str:
     """Where a node publishes an event."""
-    return f"{ROOT}.event.{node_id}.{tenant_id}.{session_id}.{event_name(data)}"
+    return event_named(node_id, tenant_id, session_id, event_name(data))
+
+
+def event_named(node_id: str, tenant_id: str, session_id: str, name: str) -> str:
+    """Where an event of a name lies, for readers that take events they do not know."""
+    return f"{ROOT}.event.{node_id}.{tenant_id}.{session_id}.{name}"
 
 
 def events_named(name: str) -> str:
@@ -245,6 +252,51 @@ def object_of_vault_subject(subject: str) -> tuple[str, bool]:
 def node_of_event_subject(subject: str) -> str:
     """Read the node's id back from an event's subject."""
     return subject.split(".")[2]
+
+
+WEBHOOK_SHARDS: Final = 4
+"""Fixed for the life of an installation, as `OUTBOX_SHARDS` is."""
+
+
+def webhook_shard_of(webhook_id: str) -> int:
+    """Which shard delivers to a webhook: the same everywhere and for ever."""
+    return zlib.crc32(webhook_id.encode()) % WEBHOOK_SHARDS
+
+
+def hook_queue(tenant_id: str, webhook_id: str, event_id: str) -> str:
+    """A delivery that is to be tried again, or that was given up."""
+    return f"{ROOT}.hook.queue.{webhook_shard_of(webhook_id)}.{tenant_id}.{webhook_id}.{event_id}"
+
+
+def hook_queue_of(tenant_id: str, webhook_id: str) -> str:
+    """All such deliveries of a webhook."""
+    return hook_queue(tenant_id, webhook_id, "*")
+
+
+def hook_queue_shard(shard: int) -> str:
+    """All such deliveries of a shard."""
+    return f"{ROOT}.hook.queue.{shard}.>"
+
+
+def hook_of_queue_subject(subject: str) -> tuple[str, str]:
+    """Read `(webhook_id, event_id)` back from a queue's subject."""
+    _, _, _, _, _, webhook_id, event_id = subject.split(".")
+    return webhook_id, event_id
+
+
+def hook_log(tenant_id: str, webhook_id: str) -> str:
+    """What was delivered to a webhook."""
+    return f"{ROOT}.hook.log.{tenant_id}.{webhook_id}"
+
+
+def webhook_durable(webhook_id: str) -> str:
+    """The name of a webhook's place in EVENTS."""
+    return f"hook-{webhook_id}"
+
+
+def webhook_replay_durable(webhook_id: str) -> str:
+    """The name of a webhook's second place in EVENTS, while it has past events sent again."""
+    return f"hook-{webhook_id}-replay"
 
 
 def lane_of_subject(subject: str) -> tuple[str, str]:
@@ -406,7 +458,7 @@ PACING_SETTINGS_PREFIX: Final = "settings."
 CONTACTS_PREFIX: Final = "contact."
 OPT_OUTS_PREFIX: Final = "optout."
 
-# Keys of the access and idempotency buckets --------------------------------------------------
+# Keys of the access, webhook and idempotency buckets ------------------------------------------
 
 
 API_KEYS_PREFIX: Final = "key."
@@ -438,6 +490,18 @@ def link_token_key(token_sha256: str) -> str:
 
 MESSAGE_ID_SECRET_KEY: Final = "secret.message_ids"
 """`MessageIdSecret`, in the access bucket."""
+
+WEBHOOKS_PREFIX: Final = "webhook."
+
+
+def webhook_key(tenant_id: str, webhook_id: str) -> str:
+    """`WebhookRecord`, in the bucket of the webhooks."""
+    return f"webhook.{tenant_id}.{webhook_id}"
+
+
+def webhooks_prefix(tenant_id: str) -> str:
+    """All of a tenant's."""
+    return f"webhook.{tenant_id}."
 
 
 def idempotency_key(tenant_id: str, scope: str, key_sha256: str) -> str:

@@ -25,7 +25,7 @@ from schemas.transport.kv import Bucket, Conflict
 
 log = structlog.get_logger()
 
-SCOPES: Final = ("sessions", "messages", "keys", "operator")
+SCOPES: Final = ("sessions", "messages", "webhooks", "keys", "operator")
 KEYS_MAX_PER_TENANT: Final = 100
 _BOOTSTRAP_NAME: Final = "bootstrap"
 _TRIES_MAX: Final = 8

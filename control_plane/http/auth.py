@@ -20,6 +20,7 @@ class Scope(StrEnum):
 
     SESSIONS = "sessions"
     MESSAGES = "messages"
+    WEBHOOKS = "webhooks"
     KEYS = "keys"
     OPERATOR = "operator"
 

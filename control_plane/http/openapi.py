@@ -20,7 +20,7 @@ from control_plane.http.problems import PROBLEM_JSON
 from schemas.api import Problem
 from schemas.api_messages import NewMessage
 from schemas.errors import ERRORS, ErrorCode
-from schemas.ids import MediaId, MessageId, SessionId
+from schemas.ids import EventId, MediaId, MessageId, SessionId, WebhookId
 from schemas.pacing import PacingRules
 
 _REF: Final = "#/components/schemas/{name}"
@@ -37,6 +37,8 @@ _PATH_PARAMETERS: Final = {
     "phone": {"type": "string", "description": "A phone number, as you would write it."},
     "media_id": {**msgspec.json.schema(MediaId), "description": "An upload."},
     "upload_id": {**msgspec.json.schema(MediaId), "description": "An upload in pieces."},
+    "webhook_id": msgspec.json.schema(WebhookId),
+    "event_id": msgspec.json.schema(EventId),
 }
 _DESCRIPTION: Final = """\
 Link WhatsApp accounts, send and receive over HTTP.
@@ -54,6 +56,7 @@ _TAGS: Final = (
     ("Profile", "The account's own name, about text and picture."),
     ("Sending", "What waits to be sent and why, what could not be sent, and how fast to send."),
     ("Events", "What happens, as it happens."),
+    ("Webhooks", "Events sent to your server, signed as Standard Webhooks says."),
     ("API keys", "Keys, their scopes and their end."),
     ("Tenant", "Your own settings."),
     ("Fleet", "Nodes and all tenants' sessions, for operators."),

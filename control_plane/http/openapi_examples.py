@@ -60,6 +60,7 @@ BODIES: Final[dict[str, Any]] = {
     "TenantChange": {"default_region": "ID"},
     "PacingSettings": {"time_zone": "Asia/Jakarta", "cold_per_day": 100},
     "NewOptOut": {"to": _TO},
+    "NewWebhook": {"url": "https://example.com/hooks", "events": ["message.*"]},
     "NewApiKey": {"name": "till 3", "scopes": ["messages"]},
 }
 """By the struct's name."""

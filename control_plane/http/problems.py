@@ -42,6 +42,8 @@ _BY_PATH_PARAMETER: Final = {
     "key_id": ErrorCode.NOT_FOUND,
     "media_id": ErrorCode.MEDIA_NOT_FOUND,
     "upload_id": ErrorCode.MEDIA_NOT_FOUND,
+    "webhook_id": ErrorCode.WEBHOOK_NOT_FOUND,
+    "event_id": ErrorCode.DELIVERY_NOT_FOUND,
 }
 _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MSGSPEC_FIELD: Final = re.compile(r"(?:unknown|required) field `(?P<field>[^`]+)`")

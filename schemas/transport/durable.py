@@ -5,8 +5,9 @@ to try or how long to wait: the reader does, by what it answers.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -41,6 +42,10 @@ class DurableSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_deliver: int = -1
     start_new: bool = False
     """Begin with what comes from now on, not with what is stored."""
+    start_seq: int = 0
+    """Instead: begin with this sequence. One that is lost and made anew begins there again."""
+    start_at: float | None = None
+    """Instead: begin with what was stored at this time (Unix seconds) or later."""
     replicas: int = 0
     """0: as the stream."""
 
@@ -93,23 +98,23 @@ class InHand:
 
     def __init__(self, spec: DurableSpec) -> None:
         self._period_s = spec.ack_wait_s / 3
-        self._works: dict[int, Work] = {}
+        self._works: set[Work] = set()
 
     def take(self, work: Work) -> None:
         """It is being worked on."""
-        self._works[work.seq] = work
+        self._works.add(work)
 
     def leave(self, work: Work) -> None:
         """It is about to be answered."""
-        self._works.pop(work.seq, None)
+        self._works.discard(work)
 
     async def run(self) -> None:
         """Renew, for ever, what has been in hand for a while."""
         while True:
-            old = list(self._works.values())
+            old = list(self._works)
             await asyncio.sleep(self._period_s)
             for work in old:
-                if self._works.get(work.seq) is not work:
+                if work not in self._works:
                     continue
                 try:
                     await work.still_working()
@@ -121,10 +126,16 @@ class InHand:
 
 def durable_config(spec: DurableSpec) -> dict[str, Any]:
     """The server's JSON for a durable."""
+    start: dict[str, Any] = {"deliver_policy": "new" if spec.start_new else "all"}
+    if spec.start_seq:
+        start = {"deliver_policy": "by_start_sequence", "opt_start_seq": spec.start_seq}
+    elif spec.start_at is not None:
+        moment = datetime.fromtimestamp(spec.start_at, UTC).isoformat().replace("+00:00", "Z")
+        start = {"deliver_policy": "by_start_time", "opt_start_time": moment}
     return {
         "durable_name": spec.name,
         "filter_subject": spec.subject,
-        "deliver_policy": "new" if spec.start_new else "all",
+        **start,
         "ack_policy": "explicit",
         "ack_wait": int(spec.ack_wait_s * 1e9),
         "max_ack_pending": spec.max_ack_pending,
@@ -135,13 +146,13 @@ def durable_config(spec: DurableSpec) -> dict[str, Any]:
 
 
 async def consume(
-    bus: Bus, stream: str, spec: DurableSpec, *, batch: int = 32
+    bus: Bus, stream: str, spec: DurableSpec, *, batch: int | Callable[[], Awaitable[int]] = 32
 ) -> AsyncGenerator[Work, None]:
     """Deliveries for ever, at least once each; makes the durable if it is not there.
 
-    At most `batch` are handed to this process ahead of its answers. Survives outages: what was
-    not acknowledged comes again. Close it with `aclosing`. Raises `not_found` if the stream is
-    gone, `forbidden`.
+    At most `batch` are handed to this process ahead of its answers; a function is asked before
+    each pull, and waits while there is no room. Survives outages: what was not acknowledged comes
+    again. Close it with `aclosing`. Raises `not_found` if the stream is gone, `forbidden`.
     """
     jetstream = JetStream(bus)
     made = False
@@ -150,8 +161,9 @@ async def consume(
             if not made:
                 await jetstream.create_consumer(stream, spec.name, durable_config(spec))
                 made = True
+            room = batch if isinstance(batch, int) else await batch()
             pull = jetstream.fetch(
-                stream, spec.name, batch=batch, expires_s=bus.settings.profile.fetch_timeout_s
+                stream, spec.name, batch=room, expires_s=bus.settings.profile.fetch_timeout_s
             )
             async with aclosing(pull) as messages:
                 async for raw in messages:

@@ -20,7 +20,7 @@ from schemas.states import SessionState
 from tests.integration.memory_services import Memory, memory
 
 TENANT = "acme"
-ALL_SCOPES = ("sessions", "messages", "keys", "operator")
+ALL_SCOPES = ("sessions", "messages", "webhooks", "keys", "operator")
 
 
 class Running(msgspec.Struct, frozen=True):
