@@ -257,6 +257,8 @@ STREAMS: Final = (
         max_age_s=7 * DAY_S,
         # A busy webhook can't push another's log out.
         max_msgs_per_subject=HOOK_LOG_KEPT,
+        # One write a delivery, for people to read.
+        persist_async=True,
     ),
 )
 

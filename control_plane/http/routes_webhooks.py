@@ -209,13 +209,13 @@ async def list_deliveries(
     services: Ports,
     caller: Caller,
     webhook_id: FromPath[WebhookId],
-    state: State = None,
+    wanted_state: State = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[DeliveryView]:
     """`GET …/deliveries`"""
     return await services.webhooks.deliveries(
-        caller.tenant_id, webhook_id, state=state, limit=limit, cursor=cursor
+        caller.tenant_id, webhook_id, state=wanted_state, limit=limit, cursor=cursor
     )
 
 

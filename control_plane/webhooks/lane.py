@@ -131,9 +131,8 @@ class Lane:
                 elif not self._wants(event):
                     await work.ack()
                 else:
-                    async with self.hand.turn(event.session_id), self._sends:
-                        await self._first(work, event)
-                        await work.ack()
+                    await self._first(work, event)
+                    await work.ack()
             except BlazzError as error:
                 log.info(
                     "webhook.event_postponed",
@@ -155,7 +154,9 @@ class Lane:
             # Its replica died between queueing it and saying so.
             return
         delivery = new_delivery(self.webhook, event, work.seq)
-        await self._attempt(delivery, 0)
+        async with self.hand.turn(event.session_id), self._sends:
+            sent_to, outcome = await self._send(delivery)
+        await self._settle(delivery, 0, sent_to, outcome)
 
     # Later ones ----------------------------------------------------------------------------------
 
@@ -188,7 +189,7 @@ class Lane:
             if found is None:
                 self._backlog.drop(event_id, seq)
             elif found[1] == seq:
-                await self._attempt(*found)
+                await self._settle(*found, *await self._send(found[0]))
         except BlazzError as error:
             log.info(
                 "webhook.retry_postponed",
@@ -202,11 +203,16 @@ class Lane:
 
     # An attempt and its end ----------------------------------------------------------------------
 
-    async def _attempt(self, delivery: Delivery, seq: int) -> None:
-        """Try, and write down what came of it; `seq` is the delivery's in the queue (0: none)."""
+    async def _send(self, delivery: Delivery) -> tuple[WebhookRecord, Outcome]:
         await self._asked_pause()
         webhook = self.webhook
-        outcome = await self._parts.sender.send(webhook, delivery.event_id, delivery.body)
+        sender = self._parts.sender
+        return webhook, await sender.send(webhook, delivery.event_id, delivery.body)
+
+    async def _settle(
+        self, delivery: Delivery, seq: int, sent_to: WebhookRecord, outcome: Outcome
+    ) -> None:
+        """Write down what came of it; `seq` is the delivery's in the queue (0: it is new)."""
         metrics.WEBHOOK_DELIVERIES.labels(result=outcome.verdict).inc()
         tried = after(
             delivery,
@@ -220,7 +226,7 @@ class Lane:
         else:
             await self._failed(tried, seq, outcome)
             if outcome.verdict is Verdict.GONE:
-                await self._parts.endpoints.disable(webhook, GONE, time.time())
+                await self._parts.endpoints.disable(sent_to, GONE, time.time())
 
     async def _asked_pause(self) -> None:
         while True:

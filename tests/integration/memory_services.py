@@ -39,6 +39,7 @@ from tests.integration.memory_accounts import MemoryAccounts, MemoryTenants
 from tests.integration.memory_media import MemoryMedia, MemoryUploads, MemoryWeb
 from tests.integration.memory_sending import MemoryDeadLetters, MemorySending
 from tests.integration.memory_sessions import MemoryFeed, MemorySessions
+from tests.integration.memory_webhooks import MemoryWebhooks
 
 CHUNK_BYTES = 1_000
 
@@ -249,6 +250,7 @@ class Memory(msgspec.Struct, frozen=True):
     fleet: MemoryFleet
     operations: MemoryOperations
     erasures: MemoryErasures
+    webhooks: MemoryWebhooks
 
     @property
     def services(self) -> Services:
@@ -279,4 +281,5 @@ def memory() -> Memory:
         fleet=fleet,
         operations=MemoryOperations(fleet),
         erasures=MemoryErasures(),
+        webhooks=MemoryWebhooks(sessions),
     )
