@@ -22,6 +22,7 @@ from cli.stack import NodePlan, Stack, StackPlan, open_stack
 from cli.steps import StepFailed, Story
 from cli.story import Scene, create_phones, walk
 from control_plane.config import ControlPlaneSettings
+from control_plane.outbound.settings import LOOPBACK_TOO
 from sandbox.phone import PhoneBook
 from sandbox.server import Sandbox
 from sandbox.settings import SandboxSettings
@@ -80,7 +81,8 @@ def plan_on(sandbox: Sandbox, folder: Path, options: DemoOptions) -> StackPlan:
         nodes=NODES,
         port=options.port,
         engine=EngineKind(options.engine),
-        services=ControlPlaneSettings(pacing=UNPACED),
+        # A receiver to try webhooks with is on this machine, too.
+        services=ControlPlaneSettings(pacing=UNPACED, outbound=LOOPBACK_TOO),
         chromium=ChromiumSettings(extra_args=tuple(sandbox.chromium_args())),
         loopback=LoopbackSettings(
             link_url=sandbox.link_url, media_url=sandbox.media_base_url, ca_pem=sandbox.ca_pem

@@ -21,7 +21,13 @@ SessionId = Annotated[
     str,
     Meta(pattern=r"^ses_[0-9a-hjkmnp-tv-z]{26}$", description="One linked WhatsApp account."),
 ]
-EventId = Annotated[str, Meta(pattern=r"^evt_[0-9a-hjkmnp-tv-z]{26}$")]
+EventId = Annotated[
+    str,
+    Meta(
+        pattern=r"^evt_[0-9a-hjkmnp-tv-z]{26}$",
+        description="One event, the same in every stream and delivery.",
+    ),
+]
 ApiKeyId = Annotated[str, Meta(pattern=r"^[0-9a-hjkmnp-tv-z]{12}$")]
 MediaId = Annotated[str, Meta(pattern=r"^med_[0-9a-hjkmnp-tv-z]{26}$")]
 WebhookId = Annotated[
