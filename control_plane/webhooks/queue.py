@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.errors import BlazzError, ErrorCode
+from schemas.errors import ErrorCode
 from schemas.resources import EVENTS, WEBHOOK_LOG, WEBHOOK_QUEUE
 from schemas.subjects import (
     hook_log,
@@ -27,7 +27,7 @@ from schemas.transport.jetstream import (
     JetStreamError,
     StoredMessage,
 )
-from schemas.transport.streams import Gap, read_ordered, run_consumer
+from schemas.transport.streams import Gap, read_ordered, read_stored
 from schemas.transport.typed import decode
 from schemas.webhooks import AnyEvent, Delivery, DeliveryState, WebhookRecord
 
@@ -156,16 +156,9 @@ class DeliveryStore:
         await self._jetstream.delete_consumer(EVENTS, durable)
 
     async def _list(self, stream: str, subject: str) -> list[Listed]:
-        config = {"deliver_policy": "all", "filter_subject": subject, "headers_only": True}
-        found: list[Listed] = []
-        consumer = run_consumer(self._jetstream, stream, config)
-        async with aclosing(consumer) as deliveries:
-            async for delivery in deliveries:
-                if delivery.message is not None:
-                    found.append(_listed(stream, delivery.message))
-                if delivery.pending == 0:
-                    return found
-        raise BlazzError(ErrorCode.NATS_UNAVAILABLE, "the listing was interrupted")
+        reading = read_stored(self._jetstream, stream, subject, headers_only=True)
+        async with aclosing(reading) as messages:
+            return [_listed(stream, message) async for message in messages]
 
 
 def _listed(stream: str, message: StoredMessage) -> Listed:

@@ -264,13 +264,15 @@ class JetStream:
                 raise
 
     async def fetch(
-        self, stream: str, consumer: str, *, batch: int, expires_s: float
+        self, stream: str, consumer: str, *, batch: int, expires_s: float, wait: bool = True
     ) -> AsyncGenerator[BusMessage, None]:
-        """One pull: up to `batch` messages as they come, for at most `expires_s`.
+        """One pull: up to `batch` messages as they come, for at most `expires_s`; without `wait`,
+        only what is there at once.
 
         Raises `not_found` if the consumer is gone, `nats_unavailable` on a lost connection.
         """
-        body = {"batch": batch, "expires": int(expires_s * 1e9)}
+        body: dict[str, Any] = {"batch": batch}
+        body |= {"expires": int(expires_s * 1e9)} if wait else {"no_wait": True}
         async with self.bus.request_many(
             f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}",
             msgspec.json.encode(body),

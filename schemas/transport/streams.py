@@ -126,6 +126,40 @@ async def read_last_per_subject(
     raise BlazzError(ErrorCode.NATS_UNAVAILABLE, "the listing was interrupted")
 
 
+async def read_stored(
+    jetstream: JetStream, stream: str, subject: str, *, headers_only: bool = False
+) -> AsyncGenerator[StoredMessage, None]:
+    """Every message on `subject` that is there now, in order, once; raises on an outage half-way.
+    What is removed meanwhile may be left out."""
+    name = f"ord-{secrets.token_hex(8)}"
+    config = {
+        "deliver_policy": "all",
+        "filter_subject": subject,
+        "headers_only": headers_only,
+    }
+    info = await jetstream.create_consumer(stream, name, ordered_config(config))
+    expires_s = jetstream.bus.settings.profile.fetch_timeout_s
+    expected = 1
+    try:
+        while info.num_pending:
+            # No waiting: the last ones may have been removed since they were counted.
+            pull = jetstream.fetch(stream, name, batch=_BATCH, expires_s=expires_s, wait=False)
+            begun = expected
+            async with aclosing(pull) as messages:
+                async for raw in messages:
+                    position = position_of(raw.reply)
+                    if position.consumer_seq != expected:
+                        raise BlazzError(ErrorCode.NATS_UNAVAILABLE, "a message was dropped")
+                    expected += 1
+                    yield stored(raw, position)
+            info = await jetstream.consumer_info(stream, name)
+            if info.num_pending and expected == begun:
+                raise BlazzError(ErrorCode.NATS_UNAVAILABLE, "the listing was interrupted")
+    finally:
+        if jetstream.bus.connected:
+            await _forget(jetstream, stream, name)
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """A step of an ordered consumer: a message, or (first of all) only how many are `pending`."""
 

@@ -18,7 +18,7 @@ from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.durable import DurableSpec, InHand, Work, consume
 from schemas.transport.jetstream import JetStream, StoredMessage
-from schemas.transport.streams import Gap, read_last_per_subject, read_ordered
+from schemas.transport.streams import Gap, read_last_per_subject, read_ordered, read_stored
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.nats
@@ -182,6 +182,27 @@ async def test_what_is_in_hand_stays_ours_while_we_live_and_comes_again_soon_aft
             work = await asyncio.wait_for(again, 3.0)
         assert (work.value(Item).n, work.attempt) == (7, 2)
         await work.ack()
+
+
+async def test_a_listing_ends_although_what_it_counted_is_removed_meanwhile(bus: Bus) -> None:
+    jetstream = JetStream(bus)
+    subject = outbox_shard(0)
+    assert [m async for m in read_stored(jetstream, OUTBOX, subject)] == []
+    for n in range(300):
+        await bus.publish(outbox_lane(0, "acme", f"lane-{n}"), b"%d" % n)
+    await eventually(lambda: _messages(jetstream, 300))
+    listed = [m.data async for m in read_stored(jetstream, OUTBOX, subject)]
+    assert listed == [b"%d" % n for n in range(300)]
+    async with aclosing(read_stored(jetstream, OUTBOX, subject)) as messages:
+        first = await anext(messages)
+        await jetstream.purge(OUTBOX, subject)
+        rest = [m async for m in messages]
+    assert first.data == b"0"
+    assert len(rest) < 300
+
+
+async def _messages(jetstream: JetStream, count: int) -> bool:
+    return (await jetstream.stream_info(OUTBOX)).state.messages == count
 
 
 async def test_a_missing_stream_is_an_error_not_a_wait(bus: Bus) -> None:
