@@ -215,15 +215,16 @@ def test_of_the_dead_the_oldest_go_first() -> None:
 
 def test_a_webhook_is_down_after_failures_in_a_row_alone() -> None:
     health = Health()
-    for _ in range(DOWN_AFTER - 1):
-        health.failed()
-    assert not health.down
-    assert not health.succeeded()
+    downs = []
     for _ in range(DOWN_AFTER):
+        downs.append(health.down)
         health.failed()
+    assert not any(downs)
     assert health.down
-    assert health.succeeded()
-    assert not health.down
+    came_back = [health.succeeded(), health.succeeded()]
+    assert came_back == [True, False]
+    health.failed()
+    assert [health.down, health.succeeded()] == [False, False]
 
 
 def test_an_event_may_hold_whatever_json_can() -> None:
