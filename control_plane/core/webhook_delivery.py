@@ -5,7 +5,7 @@ attempt to the next. Never sends, never reads a clock and never makes randomness
 """
 
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -30,6 +30,7 @@ JITTER_SHARE: Final = 0.1
 """A pause is longer by up to this share of it, so that what failed together does not come back
 together. Never shorter: that is what was promised."""
 RETRY_AFTER_MAX_S: Final = 24 * 3600.0
+_HTTP_DATE: Final = "%a, %d %b %Y %H:%M:%S GMT"
 ATTEMPTS_KEPT: Final = 20
 DOWN_AFTER: Final = 5
 """So many failures in a row, of whatever deliveries, and the webhook itself counts as down."""
@@ -68,10 +69,8 @@ def retry_after_s(http_code: int, headers: Mapping[str, str], now: float) -> flo
     if text.isdecimal() and text.isascii():
         return min(float(text[:9]), RETRY_AFTER_MAX_S)
     try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    if date.tzinfo is None:
+        date = datetime.strptime(text, _HTTP_DATE).replace(tzinfo=UTC)
+    except ValueError:
         return None
     return min(max(0.0, date.timestamp() - now), RETRY_AFTER_MAX_S)
 
