@@ -57,6 +57,7 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
     public_url: str | None = None
     rate: RatePolicy = HttpSettings().rate
+    socket_origins: tuple[str, ...] = HttpSettings().socket_origins
 
 
 class ControlPlaneFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +124,7 @@ async def run_control_plane_process(
                 version=VERSION,
                 public_url=settings.http.public_url,
                 rate=settings.http.rate,
+                socket_origins=settings.http.socket_origins,
             )
             await serve(
                 create_app(services, http),

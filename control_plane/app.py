@@ -48,6 +48,7 @@ __all__ = ["HttpSettings", "create_app", "serve"]
 
 _PENDING_CONNECTIONS = 2_048
 _HEADER_BYTES_MAX = 32 * 1024
+_SOCKET_WORD_BYTES_MAX = 4 * 1024
 
 
 def create_app(services: Services, settings: HttpSettings) -> Litestar:
@@ -114,7 +115,11 @@ async def serve(
             app,
             loop="none",
             http="h11",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=_SOCKET_WORD_BYTES_MAX,
+            ws_ping_interval=settings.heartbeat_s,
+            ws_ping_timeout=settings.socket_send_s_max,
+            ws_per_message_deflate=False,
             lifespan="on",
             log_config=None,
             access_log=False,  # its lines would hold link tokens

@@ -226,6 +226,14 @@ class Access(Protocol):
         """Look a link token up. Raises `link_token_invalid`."""
         ...
 
+    async def create_ticket(self, principal: Principal, *, expires_in_s: int) -> tuple[str, float]:
+        """A ticket that stands for this caller once, and when it ends (Unix seconds)."""
+        ...
+
+    async def redeem_ticket(self, ticket: str) -> Principal:
+        """Use a ticket up. Raises `unauthenticated`."""
+        ...
+
 
 class Erasures(Protocol):
     """The erasure of whole tenants: for scope `operator` alone."""

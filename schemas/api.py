@@ -78,6 +78,13 @@ class LinkView(msgspec.Struct, frozen=True):
     expires_at: float
 
 
+class EventTicketView(msgspec.Struct, frozen=True):
+    """A ticket for `/v1/events/ws`; it opens one socket, until it expires (Unix seconds)."""
+
+    ticket: str
+    expires_at: float
+
+
 class QrView(msgspec.Struct, frozen=True):
     """A QR code that can be scanned now."""
 

@@ -223,6 +223,15 @@ class LinkTokenRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     return_url: str | None = None
 
 
+class EventTicketRecord(msgspec.Struct, frozen=True):
+    """A caller's permission to open one event socket; keyed by the ticket's hash."""
+
+    tenant_id: TenantId
+    key_id: ApiKeyId
+    scopes: tuple[str, ...]
+    expires_at: float
+
+
 class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """The first answer to an idempotency key; `done` is false while it is being made."""
 

@@ -504,6 +504,11 @@ def webhooks_prefix(tenant_id: str) -> str:
     return f"webhook.{tenant_id}."
 
 
+def event_ticket_key(ticket_sha256: str) -> str:
+    """`EventTicketRecord`."""
+    return f"ticket.{ticket_sha256}"
+
+
 def idempotency_key(tenant_id: str, scope: str, key_sha256: str) -> str:
     """`IdempotencyRecord`; the customer's key is hashed, for it may hold any character."""
     return f"{tenant_id}.{scope}.{key_sha256}"

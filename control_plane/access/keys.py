@@ -17,11 +17,24 @@ from control_plane.core import api_keys
 from control_plane.ports import Principal
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ApiKeyId, SessionId, TenantId
-from schemas.records import ApiKeyRecord, ErasureRecord, LinkTokenRecord, TenantRecord
+from schemas.records import (
+    ApiKeyRecord,
+    ErasureRecord,
+    EventTicketRecord,
+    LinkTokenRecord,
+    TenantRecord,
+)
 from schemas.resources import ACCESS
-from schemas.subjects import API_KEYS_PREFIX, api_key_key, erasure_key, link_token_key, tenant_key
+from schemas.subjects import (
+    API_KEYS_PREFIX,
+    api_key_key,
+    erasure_key,
+    event_ticket_key,
+    link_token_key,
+    tenant_key,
+)
 from schemas.transport.connection import Bus
-from schemas.transport.kv import Bucket, Conflict
+from schemas.transport.kv import Bucket, Conflict, Delete
 
 log = structlog.get_logger()
 
@@ -192,6 +205,32 @@ class BucketAccess:
         if record is None or record.expires_at <= time.time():
             raise BlazzError(ErrorCode.LINK_TOKEN_INVALID)
         return record
+
+    async def create_ticket(self, principal: Principal, *, expires_in_s: int) -> tuple[str, float]:
+        """See `ports.Access.create_ticket`."""
+        text, hashed = api_keys.make_link_token(secrets.token_bytes(api_keys.TOKEN_RANDOM_BYTES))
+        record = EventTicketRecord(
+            tenant_id=principal.tenant_id,
+            key_id=principal.key_id,
+            scopes=tuple(sorted(principal.scopes)),
+            expires_at=time.time() + expires_in_s,
+        )
+        await self._bucket.create(event_ticket_key(hashed), record, ttl_s=float(expires_in_s))
+        return text, record.expires_at
+
+    async def redeem_ticket(self, ticket: str) -> Principal:
+        """See `ports.Access.redeem_ticket`."""
+        key = event_ticket_key(api_keys.link_token_sha256(ticket))
+        entry = await self._bucket.get(key, EventTicketRecord)
+        record = entry.value
+        if record is None or record.expires_at <= time.time():
+            raise BlazzError(ErrorCode.UNAUTHENTICATED)
+        try:
+            await self._bucket.batch([Delete(key=key, expect_revision=entry.revision)])
+        except Conflict:
+            # Somebody used it in between.
+            raise BlazzError(ErrorCode.UNAUTHENTICATED) from None
+        return Principal(record.tenant_id, record.key_id, frozenset(record.scopes))
 
 
 def _checked_key_id(key_id: str) -> str:

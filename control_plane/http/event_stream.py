@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from litestar.response.base import ASGIResponse
 
+from control_plane.http.event_filter import EventFilter
 from control_plane.http.settings import HttpSettings
 from control_plane.ports import FeedGap, FeedItem
 from schemas import log_keys
@@ -25,6 +26,8 @@ Feed = AsyncIterator[FeedItem | FeedGap]
 Emit = Callable[[bytes], Awaitable[None]]
 Source = Callable[[Emit], Awaitable[None]]
 _RECONNECT_MS = 2_000
+_SKIPPED_MAX = 500
+"""How many events a reader who comes again may have to pass over a second time."""
 
 
 class Streams:
@@ -48,12 +51,22 @@ class Streams:
         finally:
             self.open -= 1
 
-    def respond(self, source: Source) -> "EventStreamResponse":
-        """A stream of what `source` emits. Raises `shutting_down`, `rate_limited` (too many)."""
+    @contextmanager
+    def one_more_of_few(self) -> Iterator[None]:
+        """As `one_more`, but raises `shutting_down` or `rate_limited` (too many)."""
+        self._check_room()
+        with self.one_more():
+            yield
+
+    def _check_room(self) -> None:
         if self.closing.is_set():
             raise BlazzError(ErrorCode.SHUTTING_DOWN)
         if self.open >= self.settings.streams_max:
             raise BlazzError(ErrorCode.RATE_LIMITED, "Too many event streams are open.")
+
+    def respond(self, source: Source) -> "EventStreamResponse":
+        """A stream of what `source` emits. Raises `shutting_down`, `rate_limited` (too many)."""
+        self._check_room()
         return EventStreamResponse(self, source)
 
 
@@ -70,13 +83,21 @@ def feed_frame(item: FeedItem | FeedGap) -> bytes:
     return frame(event_name(item.event.data), msgspec.json.encode(item.event), item.sequence)
 
 
-def feed_source(follow: Callable[[], Feed]) -> Source:
-    """A source that sends a feed as it comes, and closes it."""
+def feed_source(follow: Callable[[], Feed], wanted: EventFilter) -> Source:
+    """A source that sends what is wanted of a feed as it comes, and closes it."""
 
     async def run(emit: Emit) -> None:
+        skipped = 0
         async with closing_feed(follow()) as feed:
             async for item in feed:
-                await emit(feed_frame(item))
+                if wanted.wants(item):
+                    skipped = 0
+                    await emit(feed_frame(item))
+                    continue
+                skipped += 1
+                if skipped % _SKIPPED_MAX == 0 and isinstance(item, FeedItem):
+                    # An id without data moves `Last-Event-ID` on, and nothing else.
+                    await emit(f"id: {item.sequence}\n\n".encode())
 
     return run
 

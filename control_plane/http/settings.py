@@ -39,6 +39,12 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """An event stream ends after this, so that a revoked key doesn't read for ever; clients
     reconnect with `Last-Event-ID`."""
     streams_max: int = 2_000
+    """Event streams and event sockets together."""
+    socket_send_s_max: float = 30.0
+    """An event socket whose client takes nothing for so long is closed."""
+    socket_origins: tuple[str, ...] = ("*",)
+    """Whose pages may open an event socket, e.g. `https://app.example.com`; `*`: anybody's. A
+    client that is no browser names none."""
     stop_grace_s: float = 5.0
     """How long a stop waits for requests under way."""
     ready_timeout_s: float = 2.0

@@ -6,8 +6,10 @@ it was read comes out as a `Gap`.
 """
 
 import asyncio
+import math
 import random
 import secrets
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
@@ -25,6 +27,8 @@ NEW: Final = 0
 """Start position: only what comes from now on."""
 _BATCH: Final = 256
 _INACTIVE_S: Final = 60.0
+_LOOK_S: Final = 2.0
+"""How often a reader that is far behind looks where the stream begins."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -81,8 +85,10 @@ async def read_ordered(
     """Every message on `subject` in order, for ever; each exactly once.
 
     `start_seq` is the first sequence wanted (`Last-Event-ID` + 1), or `NEW`. Survives outages by
-    itself. Raises `not_found` if the stream is gone and `forbidden`; close it with `aclosing`.
+    itself. A reader so slow that the stream is pruned before it gets a `Gap` too. Raises
+    `not_found` if the stream is gone and `forbidden`; close it with `aclosing`.
     """
+    looked_s = -math.inf
     state = (await jetstream.stream_info(stream)).state
     next_seq = state.last_seq + 1 if start_seq == NEW else start_seq
     while True:
@@ -102,6 +108,13 @@ async def read_ordered(
                 async for delivery in deliveries:
                     message = delivery.message
                     if message is not None and message.seq >= next_seq:
+                        # Far behind, and some are missing: those of others, or pruned ones.
+                        behind = message.seq > next_seq and delivery.pending >= _BATCH
+                        if behind and time.monotonic() - looked_s > _LOOK_S:
+                            looked_s = time.monotonic()
+                            state = (await jetstream.stream_info(stream)).state
+                            if state.first_seq > next_seq:
+                                yield Gap(next_seq, min(state.first_seq, message.seq) - 1)
                         next_seq = message.seq + 1
                         yield message
         except BlazzError as error:

@@ -391,6 +391,12 @@ SAMPLES: list[msgspec.Struct] = [
         expires_at=1_790_000_009.5,
         return_url="https://example.test/",
     ),
+    records.EventTicketRecord(
+        tenant_id="acme",
+        key_id="0123456789ab",
+        scopes=("messages",),
+        expires_at=1_790_000_000.5,
+    ),
     records.IdempotencyRecord(body_sha256=SHA, done=True, http_code=202, body="{}"),
     _item,
     records.DeadLetter(

@@ -22,6 +22,7 @@ class MemoryAccess:
         self.sessions = sessions
         self.keys: dict[str, ApiKeyRecord] = {}
         self.links: dict[str, LinkTokenRecord] = {}
+        self.tickets: dict[str, Principal] = {}
 
     def new_key(self, tenant: str, *scopes: str) -> str:
         """A key's text."""
@@ -84,6 +85,17 @@ class MemoryAccess:
         if record is None or record.expires_at < time.time():
             raise BlazzError(ErrorCode.LINK_TOKEN_INVALID)
         return record
+
+    async def create_ticket(self, principal: Principal, *, expires_in_s: int) -> tuple[str, float]:
+        ticket = secrets.token_urlsafe(24)
+        self.tickets[ticket] = principal
+        return ticket, time.time() + expires_in_s
+
+    async def redeem_ticket(self, ticket: str) -> Principal:
+        principal = self.tickets.pop(ticket, None)
+        if principal is None:
+            raise BlazzError(ErrorCode.UNAUTHENTICATED)
+        return principal
 
 
 class MemoryIdempotency:

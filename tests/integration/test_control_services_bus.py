@@ -289,6 +289,24 @@ async def tell(bus: Bus, tenant: str, session: str, data: object) -> int:  # noq
 # Events and ledger -------------------------------------------------------------------------------
 
 
+async def test_an_event_ticket_opens_once_and_not_for_long(services: Services) -> None:
+    _record, key = await services.access.create_key(
+        TENANT, name=None, scopes=("messages",), expires_in_s=None
+    )
+    caller = await services.access.authenticate(key)
+    ticket, expires_at = await services.access.create_ticket(caller, expires_in_s=30)
+    assert time.time() < expires_at < time.time() + 31
+    both = await asyncio.gather(
+        *(services.access.redeem_ticket(ticket) for _ in range(2)), return_exceptions=True
+    )
+    assert [one for one in both if not isinstance(one, BaseException)] == [caller]
+    late, _ = await services.access.create_ticket(caller, expires_in_s=0)
+    for wrong in (ticket, late, "nonsense"):
+        with pytest.raises(BlazzError) as refused:
+            await services.access.redeem_ticket(wrong)
+        assert refused.value.code is ErrorCode.UNAUTHENTICATED
+
+
 async def test_a_feed_resumes_and_tells_of_gaps(services: Services, bus: Bus) -> None:  # noqa: F811
     session = session_number(1)
     sequences = [await tell(bus, TENANT, session, SessionQrIdle()) for _ in range(4)]

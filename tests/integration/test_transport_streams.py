@@ -161,6 +161,32 @@ async def test_a_durable_keeps_its_place_and_brings_back_what_was_not_done(
                 break
 
 
+async def test_a_reader_that_the_pruning_overtakes_is_told(bus: Bus) -> None:
+    for n in range(900):
+        await bus.publish("blazz.event.n.t.s.x", msgspec.json.encode(Item(n)))
+    jetstream = JetStream(bus)
+
+    async def all_there() -> bool:
+        return (await jetstream.stream_info(EVENTS)).state.last_seq == 900
+
+    await eventually(all_there)
+    seen: list[int] = []
+    gaps: list[Gap] = []
+    async with aclosing(read_ordered(jetstream, EVENTS, EVENTS_ALL, start_seq=1)) as messages:
+        async for item in messages:
+            if isinstance(item, Gap):
+                gaps.append(item)
+                continue
+            seen.append(item.seq)
+            if item.seq == 1:
+                await jetstream.api(f"STREAM.PURGE.{EVENTS}", {"seq": 601}, dict[str, object])
+            if item.seq == 900:
+                break
+    assert gaps, "what was pruned before it was read is a gap"
+    told = {seq for gap in gaps for seq in range(gap.from_seq, gap.to_seq + 1)}
+    assert set(range(1, 901)) <= told | set(seen)
+
+
 async def _next(works: AsyncGenerator[Work, None]) -> Work:
     return await anext(works)
 
