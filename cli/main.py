@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from cyclopts import App, Group, Parameter
 
 from cli.exit_codes import Exit, exit_code
+from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands, add_session_commands
 from schemas.errors import BlazzError
 
@@ -47,6 +48,10 @@ _node = App(
 app.command(_node)
 key = App(name="key", group=_operate, help="The vault's master keys.")
 app.command(key)
+message = App(
+    name="message", group=_operate, help="Messages: what waits, and what could not be sent."
+)
+app.command(message)
 session = App(name="session", group=_operate, help="Sessions: places and snapshots.")
 app.command(session)
 
@@ -318,6 +323,7 @@ def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoR
 
 add_node_commands(_node, _operating)
 add_session_commands(session, _operating)
+add_message_commands(message, _operating)
 
 
 def main() -> NoReturn:

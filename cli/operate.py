@@ -91,7 +91,7 @@ async def list_nodes(target: Target) -> Exit:
         )
         for n in page.data
     ]
-    _print_table(("NODE", "STATE", "PLACES", "REGION", "PROVIDER", "ADDRESS"), rows)
+    print_table(("NODE", "STATE", "PLACES", "REGION", "PROVIDER", "ADDRESS"), rows)
     return Exit.OK
 
 
@@ -112,7 +112,7 @@ async def list_sessions(target: Target) -> Exit:
         )
         for v in page.data
     ]
-    _print_table(("SESSION", "TENANT", "STATE", "NODE", "EPOCH", "REASON"), rows)
+    print_table(("SESSION", "TENANT", "STATE", "NODE", "EPOCH", "REASON"), rows)
     return Exit.OK
 
 
@@ -223,7 +223,8 @@ def _print_json(data: Sequence[msgspec.Struct]) -> Exit:
     return Exit.OK
 
 
-def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows in columns."""
     widths = [max(len(row[n]) for row in (header, *rows)) for n in range(len(header))]
     for row in (header, *rows):
         print(
