@@ -169,11 +169,13 @@ async def append_to_upload(
     caller: Caller,
     upload_id: FromPath[MediaId],
     offset: Annotated[
-        int,
-        HeaderParameter(name=UPLOAD_OFFSET, ge=0, description="Where these bytes begin."),
-    ],
+        int | None,
+        HeaderParameter(name=UPLOAD_OFFSET, ge=0, description="Where these bytes begin; needed."),
+    ] = None,
 ) -> Response[UploadView]:
     """`PATCH /v1/media/uploads/{id}`"""
+    if offset is None:
+        raise invalid(UPLOAD_OFFSET, "Say where these bytes begin.")
     data = limited(request, settings.media_bytes_max, C.MEDIA_TOO_LARGE)
     return _answer(await services.uploads.append(caller.tenant_id, upload_id, offset, data))
 
