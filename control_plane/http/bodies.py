@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 
 from control_plane.http.problems import from_msgspec
 from schemas.errors import BlazzError, ErrorCode
@@ -20,17 +21,23 @@ AnyRequest = Request[Any, Any, Any]
 async def limited(
     request: AnyRequest, bytes_max: int, code: ErrorCode = ErrorCode.PAYLOAD_TOO_LARGE
 ) -> AsyncIterator[bytes]:
-    """The body's chunks; raises `code` as soon as the limit is passed, or announced to be."""
+    """The body's chunks; raises `code` as soon as the limit is passed, or announced to be, and
+    `malformed_request` where the connection breaks off."""
     announced = request.content_length
     if announced is not None and announced > bytes_max:
         raise _too_large(code, bytes_max)
     total = 0
-    async for chunk in request.stream():
-        total += len(chunk)
-        if total > bytes_max:
-            raise _too_large(code, bytes_max)
-        if chunk:
-            yield chunk
+    try:
+        async for chunk in request.stream():
+            total += len(chunk)
+            if total > bytes_max:
+                raise _too_large(code, bytes_max)
+            if chunk:
+                yield chunk
+    except InternalServerException:
+        # What Litestar says of a client that went away: nobody reads the answer, and it is no
+        # failure of ours.
+        raise BlazzError(ErrorCode.MALFORMED_REQUEST, "The body broke off.") from None
 
 
 async def read_body(request: AnyRequest, bytes_max: int) -> bytes:
