@@ -35,6 +35,10 @@ from schemas.errors import BlazzError, ErrorCode
 _LOOK_EVERY_S: Final = 0.5
 _WAIT_MARGIN_S: Final = 60.0
 """After the deadline sessions are stopped without a new place; that takes its time, too."""
+_HOW_ON: Final = (
+    "The drain goes on without this command. "
+    "Watch it: `blazz node list`. End it: `blazz node uncordon {nodes}`."
+)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -45,12 +49,14 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class DrainOptions(msgspec.Struct, frozen=True):
-    """`deadline_s`: None waits for room for ever; `wait`: whether to stay until it is done."""
+    """`deadline_s`: None waits for room for ever; `wait`: whether to stay until it is done, at most
+    `margin_s` longer than the deadline."""
 
     nodes: tuple[str, ...]
     deadline_s: float | None
     wait: bool
     reason: str | None = None
+    margin_s: float = _WAIT_MARGIN_S
 
 
 def open_api(data_dir: Path | None) -> Api:
@@ -160,14 +166,14 @@ async def drain_nodes(target: Target, options: DrainOptions, stop: asyncio.Event
         for node_id in options.nodes:
             await api.call("POST", f"/v1/nodes/{node_id}/drain", NodeDetail, body=body)
         if not options.wait:
-            print("The drain has begun; follow it with `blazz node list`.")
+            print(_how_on(options))
             return Exit.OK
         return await _wait_drained(api, options, stop)
 
 
 async def _wait_drained(api: Api, options: DrainOptions, stop: asyncio.Event) -> Exit:
     deadline_s = options.deadline_s
-    give_up_at = None if deadline_s is None else time.monotonic() + deadline_s + _WAIT_MARGIN_S
+    give_up_at = None if deadline_s is None else time.monotonic() + deadline_s + options.margin_s
     told: dict[str, str] = {}
     while True:
         details = [await _look(api, node_id) for node_id in options.nodes]
@@ -184,8 +190,12 @@ async def _wait_drained(api: Api, options: DrainOptions, stop: asyncio.Event) ->
             left = sum(len(detail.sessions) for detail in details)
             raise BlazzError(ErrorCode.NODE_NOT_DRAINED, f"{left} sessions are left", left=left)
         if await _stopped(stop):
-            print("The drain goes on without this command.", file=sys.stderr)
+            print(_how_on(options), file=sys.stderr)
             return Exit.INTERRUPTED
+
+
+def _how_on(options: DrainOptions) -> str:
+    return _HOW_ON.format(nodes=" ".join(options.nodes))
 
 
 async def _look(api: Api, node_id: str) -> NodeDetail:

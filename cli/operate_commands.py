@@ -58,7 +58,11 @@ def add_node_commands(node: App, run: Run) -> None:
         wait: Annotated[bool, Parameter(help="Stay until it is done.")] = True,
         reason: Why = None,
     ) -> None:
-        """Move all sessions off these nodes. Ctrl-C ends the waiting, not the drain."""
+        """Move all sessions off these nodes. Ctrl-C ends the waiting, not the drain.
+
+        Exit codes: 0 the nodes are empty (or, with --no-wait, the drain has begun); 6 sessions are
+        left a minute after the deadline, or somebody ended the drain; 130 ctrl-C.
+        """
         from cli.operate import DrainOptions, Target, drain_nodes
 
         options = DrainOptions(nodes, deadline, wait, reason)

@@ -6,9 +6,11 @@ The switch's log is the judge of "never two browsers on one device".
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,7 +24,9 @@ from bench.stage import (
     shown_code,
     wait_kept,
 )
-from cli.stack import INFO_FILE, NodePlan
+from cli.exit_codes import Exit, exit_code
+from cli.operate import DrainOptions, Target, drain_nodes
+from cli.stack import NodePlan
 from schemas.api import (
     DrainNode,
     MoveRequest,
@@ -113,10 +117,10 @@ async def never_held_twice(stage: Stage) -> None:
     assert await stage.book.log(0, "hold.started") == []
 
 
-async def blazz(stage: Stage, *words: str) -> tuple[int, str, str]:
-    """The command as an operator runs it."""
+@asynccontextmanager
+async def running_blazz(stage: Stage, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command as an operator runs it, still running; gone with the block."""
     folder = Path(stage.stack.info.api_key_file).parent
-    assert (folder / INFO_FILE).exists()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "cli", *words, "--data-dir", str(folder)),
@@ -124,9 +128,31 @@ async def blazz(stage: Stage, *words: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def blazz(stage: Stage, *words: str) -> tuple[int, str, str]:
+    """The command as an operator runs it, to its end."""
+    async with running_blazz(stage, *words) as process:
+        out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
+
+
+async def said(process: asyncio.subprocess.Process, line: str) -> None:
+    """Until the command has printed that line for people."""
+    assert process.stderr is not None
+    heard: list[str] = []
+    async with asyncio.timeout(30):
+        while line not in heard:
+            raw = await process.stderr.readline()
+            assert raw, heard
+            heard.append(raw.decode().strip())
 
 
 async def test_a_killed_nodes_sessions_are_online_elsewhere_or_visibly_nowhere(
@@ -190,6 +216,53 @@ async def test_a_drain_empties_a_node_and_cordoned_nodes_get_nothing(stage: Stag
     assert "alive, draining" in out
     assert "alive, cordoned" in out
     await never_held_twice(stage)
+
+
+async def test_ctrl_c_ends_the_waiting_for_a_drain_and_not_the_drain(stage: Stage) -> None:
+    await linked(stage, 3, on="node-a", but=("node-b",))
+    await mark(stage, "node-a", "cordon")
+    in_the_way = [await stage.api.create_session(NewSession(start=False)) for _ in range(3)]
+    assert {view.node_id for view in in_the_way} == {"node-b"}
+    async with running_blazz(stage, "node", "drain", "node-a") as drain:
+        # One has room, two wait: the drain is in its middle for as long as we like.
+        await said(drain, "node-a: 2 sessions left; 2 wait: every suitable node is full")
+        drain.send_signal(signal.SIGINT)
+        _out, err = await drain.communicate()
+    assert drain.returncode == 130
+    assert "The drain goes on without this command" in err.decode()
+    assert "`blazz node list`" in err.decode()
+    assert "`blazz node uncordon node-a`" in err.decode()
+    for view in in_the_way:
+        await stage.api.delete(view.session_id)
+    await until(
+        stage,
+        lambda views: len(views) == 3 and online_on("node-b")(views),
+        what="all are online on the other node, and nobody waits for it",
+    )
+    detail = await stage.api.call("GET", "/v1/nodes/node-a", NodeDetail)
+    assert (detail.drained, detail.sessions, detail.node.reserved) == (True, [], 0)
+    await never_held_twice(stage)
+
+
+async def test_who_waits_for_a_drain_is_told_when_it_ends_otherwise(stage: Stage) -> None:
+    await linked(stage, 1, on="node-a", but=("node-b",))
+    await mark(stage, "node-b", "cordon")
+    async with running_blazz(stage, "node", "drain", "node-a") as drain:
+        await said(drain, "node-a: 1 sessions left; 1 wait: every live node is cordoned")
+        await mark(stage, "node-a", "uncordon")
+        _out, err = await drain.communicate()
+    assert drain.returncode == 6
+    assert "somebody ended the drain" in err.decode()
+
+    # The time is over before the session can have left: who waits is told, the drain goes on.
+    folder = Path(stage.stack.info.api_key_file).parent
+    options = DrainOptions(("node-a",), deadline_s=0.0, wait=True, margin_s=0.0)
+    with pytest.raises(BlazzError) as late:
+        await drain_nodes(Target(folder), options, asyncio.Event())
+    assert late.value.code is ErrorCode.NODE_NOT_DRAINED
+    assert late.value.fields == {"left": 1}
+    assert exit_code(late.value.code, late.value.spec.http) is Exit.CONFLICT
+    await until(stage, lambda views: views[0].node_id is None, what="it was let go all the same")
 
 
 async def test_a_drain_without_room_says_why_and_ends_visibly_at_its_deadline(
