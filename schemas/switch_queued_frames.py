@@ -1,6 +1,7 @@
 """The frames that a linked device must store before the switch forgets them; see `switch_wire`.
 
-Owns these shapes. Each carries `seq`. Never holds behaviour.
+Owns these shapes. Each carries `seq`; what one person may do twice in a second has `ts_ms` besides
+`ts`. Never holds behaviour.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Reaction(Frame, frozen=True, kw_only=True):
     sender: str
     emoji: str
     ts: int
+    ts_ms: int = 0
 
 
 class Edited(Frame, frozen=True, kw_only=True):
@@ -62,6 +64,7 @@ class Edited(Frame, frozen=True, kw_only=True):
     from_me: bool
     body: str
     ts: int
+    ts_ms: int = 0
 
 
 class Deleted(Frame, frozen=True, kw_only=True):
@@ -94,6 +97,7 @@ class PollVoted(Frame, frozen=True, kw_only=True):
     sender: str
     options: tuple[str, ...]
     ts: int
+    ts_ms: int = 0
 
 
 class GroupChanged(Frame, frozen=True, kw_only=True):

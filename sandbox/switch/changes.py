@@ -55,6 +55,7 @@ class Changes:
         else:
             envelope.reactions.pop(by.number, None)
         author = self._directory.accounts[envelope.sender]
+        now_ms = self._now_ms()
 
         def frame_for(viewer: Account) -> Callable[[int], wire.QueuedFrame]:
             return lambda seq: wire.Reaction(
@@ -65,7 +66,8 @@ class Changes:
                 author_is_me=author.number == viewer.number,
                 sender=self._directory.seen(by, viewer),
                 emoji=emoji,
-                ts=self._now_ms() // 1000,
+                ts=now_ms // 1000,
+                ts_ms=now_ms,
             )
 
         self._tell(envelope, frame_for, origin)
@@ -89,6 +91,7 @@ class Changes:
         else:
             envelope.votes.pop(by.number, None)
         author = self._directory.accounts[envelope.sender]
+        now_ms = self._now_ms()
 
         def frame_for(viewer: Account) -> Callable[[int], wire.QueuedFrame]:
             return lambda seq: wire.PollVoted(
@@ -99,7 +102,8 @@ class Changes:
                 author_is_me=author.number == viewer.number,
                 sender=self._directory.seen(by, viewer),
                 options=chosen,
-                ts=self._now_ms() // 1000,
+                ts=now_ms // 1000,
+                ts_ms=now_ms,
             )
 
         self._tell(envelope, frame_for, None)
@@ -122,6 +126,7 @@ class Changes:
         if self._seen_before(by, envelope, "edit", body, same, origin, own_id):
             return True
         envelope.body, envelope.edited = body, True
+        now_ms = self._now_ms()
 
         def frame_for(viewer: Account) -> Callable[[int], wire.QueuedFrame]:
             return lambda seq: wire.Edited(
@@ -131,7 +136,8 @@ class Changes:
                 sender=self._directory.seen(by, viewer),
                 from_me=by.number == viewer.number,
                 body=body,
-                ts=self._now_ms() // 1000,
+                ts=now_ms // 1000,
+                ts_ms=now_ms,
             )
 
         self._tell(envelope, frame_for, origin)

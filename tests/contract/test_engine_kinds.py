@@ -378,3 +378,61 @@ async def test_the_account_is_read_and_changed(rig: Rig) -> None:
     assert sent.ack.level >= Ack.SENT.level
     await friend.read(rig.me.wid)
     await running.sees(AckChanged, lambda a: a.ack is Ack.READ)
+
+
+async def test_groups_and_lid_chats_take_every_kind(rig: Rig) -> None:
+    eve = await rig.book.create("15550003", "Eve", lid="777003", lid_only=True)
+    lid = "777003@lid"
+    group = await rig.book.create_group("Crew", rig.me, rig.friend, eve)
+    story = await linked(rig)
+    asked = await eve.send_text(group, "who comes?")
+    seen = await story.running.sees(MessageArrived, lambda m: m.message.message_id == asked)
+    assert (seen.message.chat_id, seen.message.from_id) == (group, lid)
+
+    answer_id = await story.twice(
+        group, Text(f"me and @{rig.friend.number}", reply_to=asked, mentions=(rig.friend.wid,))
+    )
+    poll_id = await story.twice(group, Poll("When?", ("now", "later")))
+    place_id = await story.twice(lid, Location(1.0, 2.0))
+    await story.twice(group, Forward(MessageRef(place_id, lid, from_me=True)))
+    theirs = MessageRef(asked, group, from_me=False, author=lid)
+    await story.twice(group, Reaction(theirs, "👍"))
+    await story.twice(lid, Forward(theirs))
+    ours = MessageRef(answer_id, group, from_me=True)
+    await story.twice(group, Edit(ours, "only me"))
+
+    await eve.vote(group, poll_id, "now")
+    vote = await story.running.sees(PollVoted)
+    assert (vote.message_id, vote.chat_id, vote.from_id) == (poll_id, group, lid)
+    await eve.react(group, answer_id, "🎉")
+    reacted = await story.running.sees(Reacted)
+    assert (reacted.message_id, reacted.chat_id, reacted.from_id) == (answer_id, group, lid)
+
+    at_group = await rig.friend.messages(group)
+    assert [(m.message.type, m.message.body, m.message.forwarded) for m in at_group] == [
+        ("chat", "who comes?", False),
+        ("chat", "only me", False),
+        ("poll_creation", "", False),
+        ("location", "", True),
+    ]
+    assert at_group[0].reactions == {rig.me.number: "👍"}
+    assert (at_group[1].message.quoted_id, at_group[1].message.mentions) == (
+        asked,
+        (rig.friend.wid,),
+    )
+    at_eve = [m.message for m in await eve.messages(rig.me.wid)]
+    assert [(m.type, m.body, m.forwarded) for m in at_eve] == [
+        ("location", "", False),
+        ("chat", "who comes?", True),
+    ]
+    await story.twice(group, Delete(ours))
+    assert (await rig.friend.messages(group))[1].message.deleted
+
+    await story.running.engine.subscribe_presence(group)
+    await eve.show_presence(group, "typing")
+    typing = await story.running.sees(PresenceSeen)
+    assert (typing.chat_id, typing.from_id) == (group, lid)
+    await story.running.engine.mark_seen(group)
+    call_id = await eve.call(group)
+    call = await story.running.sees(CallSeen)
+    assert (call.call_id, call.from_id, call.group_id) == (call_id, lid, group)

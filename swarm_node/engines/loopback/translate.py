@@ -121,14 +121,16 @@ def queued_events(frame: wire.QueuedFrame, session_id: str) -> list[contract.Eng
             return [contract.AckChanged(one, chat, Ack.from_level(ack)) for one in ids]
         case wire.Reaction():
             return [
-                contract.Reacted(frame.id, frame.chat, frame.sender, frame.emoji, float(frame.ts))
+                contract.Reacted(
+                    frame.id, frame.chat, frame.sender, frame.emoji, frame.ts_ms / 1000
+                )
             ]
         case wire.Edited():
-            return [contract.Edited(frame.id, frame.chat, frame.body, float(frame.ts))]
+            return [contract.Edited(frame.id, frame.chat, frame.body, frame.ts_ms / 1000)]
         case wire.Deleted():
             return [contract.Deleted(frame.id, frame.chat)]
         case wire.PollVoted():
-            at = float(frame.ts)
+            at = frame.ts_ms / 1000
             return [contract.PollVoted(frame.id, frame.chat, frame.sender, frame.options, at)]
         case wire.GroupChanged():
             return [
