@@ -248,6 +248,7 @@ async def test_each_kind_arrives_as_what_it_is(rig: Rig) -> None:
     call_id = await friend.call(me, video=True)
     rings = await running.sees(CallSeen)
     assert (rings.from_id, rings.state, rings.video) == (friend.wid, CallState.RINGING, True)
+    assert running.all(CallSeen) == [rings]
     await friend.give_up_call(call_id)
     missed = await running.sees(CallSeen, lambda c: c.state is CallState.MISSED)
     assert missed.call_id == rings.call_id

@@ -71,9 +71,15 @@ const CALL_LOOK_MS = 1000;
 const CALL_LOOKS_MAX = 120;
 const RINGING = new Set(['INCOMING_RING', 'ReceivedCall', 'ReceivedCallWithoutOffer', '3', '8']);
 
+// wa-js keeps its own look-up to itself; the active call is not always in the collection.
+const callOf = (id) => {
+  const { CallStore: store } = WPP.whatsapp;
+  return store.activeCall?.id === id ? store.activeCall : store.get(id);
+};
+
 // wa-js tells only that it rings. It rings no more once the call has gone or is in another state.
 const rings = (id) => {
-  const call = attempt(() => WPP.call.getCall(id));
+  const call = attempt(() => callOf(id));
   if (!call) return false;
   const state = attempt(() => call.getState?.());
   return state === null || RINGING.has(String(state));
@@ -136,7 +142,7 @@ const listen = () => {
     emit('members', { chat: idOf(groupId), action, by: idOf(author), members });
   });
   WPP.on('call.incoming_call', (call) => {
-    const group = attempt(() => idOf(WPP.call.getCall(call.id).groupJid));
+    const group = attempt(() => idOf(callOf(call.id).groupJid));
     const [id, video] = [String(call.id), Boolean(call.isVideo)];
     void followCall({ id, from: idOf(call.sender), video, group });
   });
