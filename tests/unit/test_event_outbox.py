@@ -27,6 +27,7 @@ class Bus:
 
     def __init__(self) -> None:
         self.up = True
+        self.control_plane_up = True
         self.tries = 0
         self.asked = 0
         self.stored: list[Event] = []
@@ -39,7 +40,7 @@ class Bus:
         self.stored.append(event)
 
     async def ask(self, _tenant: str, _session: str, after_seq: int) -> Told:
-        if not self.up:
+        if not (self.up and self.control_plane_up):
             raise BlazzError(ErrorCode.NATS_UNAVAILABLE)
         self.asked += 1
         return Told(seq=after_seq + len(self.told) + 1, event_ids=self.told)
@@ -152,6 +153,19 @@ async def test_what_another_node_told_long_ago_is_not_told_again(tmp_path: Path)
         await box.drain(5)
     assert bus.asked == 1
     assert [event.data for event in bus.stored] == [fresh, arrival(3, bus_time(bus, 1))]
+
+
+async def test_without_a_control_plane_only_what_may_be_a_repeat_waits(tmp_path: Path) -> None:
+    bus = Bus()
+    bus.control_plane_up = False
+    fresh = arrival(1, time.time())
+    async with outbox(tmp_path, bus) as box:
+        await box.put(fresh)
+        await box.put(ack(1))  # returns: it is on the disk
+        assert bus.data == [fresh]
+        bus.control_plane_up = True
+        await box.drain(5)
+    assert bus.data == [fresh, ack(1)]
 
 
 def bus_time(bus: Bus, index: int) -> float:
