@@ -101,7 +101,7 @@ standIn("SandboxInbound", (require) => {
         message.latestEditMsgKey = models.keyFor(frame.chat, `3A${hex(9)}`, frame.from_me, frame.sender);
       }
       await changeRecord(frame.chat, frame.id, () => ({
-        body: frame.body, edited: true, edited_ts: frame.ts,
+        body: frame.body, edited: true, edited_ms: frame.ts * 1000,
       }));
       return [];
     },

@@ -185,11 +185,9 @@ standIn("SandboxModels", (require) => {
       attributes.body = record.body ?? "";
     }
     if (!record.deleted) Object.assign(attributes, contents.attributesOf(record));
-    if (record.type === "gp2") {
-      attributes.subtype = record.subtype;
-      attributes.recipients = record.recipients.map(createWid);
-    }
-    if (record.edited_ts) attributes.latestEditSenderTimestampMs = record.edited_ts * 1000;
+    if (record.subtype) attributes.subtype = record.subtype;
+    if (record.recipients) attributes.recipients = record.recipients.map(createWid);
+    if (record.edited_ms) attributes.latestEditSenderTimestampMs = record.edited_ms;
     if (record.quoted_id) {
       attributes.quotedStanzaID = record.quoted_id;
       attributes.quotedParticipant = createWid(record.quoted_sender || record.sender);

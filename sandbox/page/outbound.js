@@ -150,7 +150,7 @@ standIn("SandboxOutbound", (require) => {
     message.latestEditSenderTimestampMs = Date.now();
     message.latestEditMsgKey = edit.id;
     await vault.update("messages", inbound.recordKey(recordOf(message)), (kept) => ({
-      ...kept, body: edit.body, edited: true, edited_ts: unixTime(),
+      ...kept, body: edit.body, edited: true, edited_ms: message.latestEditSenderTimestampMs,
     }));
   };
 

@@ -6,9 +6,21 @@ from typing import Any
 
 import pytest
 
+from schemas.chats import CallState, ChatPresence, GroupChange
+from schemas.messages import Location, Poll
 from schemas.states import Ack, MessageDirection, MessageKind, MessageState
 from swarm_node.engines.chromium.bridge.translate import translate
-from swarm_node.engines.contract import AckChanged, Deleted, Edited, MessageArrived, Reacted
+from swarm_node.engines.contract import (
+    AckChanged,
+    CallSeen,
+    Deleted,
+    Edited,
+    GroupAltered,
+    MessageArrived,
+    PollVoted,
+    PresenceSeen,
+    Reacted,
+)
 
 HEX = "3EB0AABBCCDDEEFF001122"
 BOB, GROUP = "15550002@c.us", "1203@g.us"
@@ -104,6 +116,66 @@ def test_reactions_edits_and_deletes() -> None:
         Edited(HEX, BOB, "new", 1_790_000_000.5)
     ]
     assert translate("revoke", {"key": key()}, "s") == [Deleted(HEX, BOB)]
+
+
+def test_votes_presence_and_members() -> None:
+    vote = {"key": key(), "from": BOB, "options": ["now"]}
+    assert translate("vote", vote, "s") == [PollVoted(HEX, BOB, BOB, ("now",))]
+    seen = {"chat": GROUP, "from": BOB, "state": "recording_audio"}
+    assert translate("presence", seen, "s") == [PresenceSeen(GROUP, BOB, ChatPresence.RECORDING)]
+    assert translate("presence", {**seen, "state": "something_new"}, "s") == []
+    members = {"chat": GROUP, "action": "join", "by": BOB, "members": [BOB], "at": None}
+    (joined,) = translate("members", members, "s")
+    assert isinstance(joined, GroupAltered)
+    assert (joined.change, joined.members) == (GroupChange.JOINED, (BOB,))
+    assert translate("members", {**members, "action": "something_new"}, "s") == []
+
+
+@pytest.mark.parametrize(
+    ("subtype", "value", "late", "change"),
+    [
+        ("subject", "Crew", False, (GroupChange.NAME, "Crew")),
+        ("announce", "on", False, (GroupChange.ANNOUNCE_ONLY, "on")),
+        ("picture", "bytes", False, (GroupChange.PICTURE, None)),
+        # An event of its own tells of members, if the page was there for it.
+        ("add", None, False, None),
+        ("add", None, True, (GroupChange.ADDED, None)),
+        ("something_new", None, True, None),
+        (None, None, True, None),
+    ],
+)
+def test_lines_in_a_groups_chat(
+    subtype: str | None, value: str | None, late: bool, change: tuple[GroupChange, str] | None
+) -> None:
+    group = {"members": [BOB], "value": value}
+    line = message(
+        key=key(chat=GROUP, participant=BOB), type="gp2", subtype=subtype, group=group, late=late
+    )
+    told = translate("message", line, "s")
+    found = [(e.change, e.value) for e in told if isinstance(e, GroupAltered)]
+    assert found == ([] if change is None else [change])
+
+
+def test_a_missed_call_is_told_late_and_only_then() -> None:
+    line = message(type="call_log", subtype="miss_video", late=True)
+    assert translate("message", line, "s") == [
+        CallSeen(HEX, BOB, CallState.MISSED, video=True, group_id=None)
+    ]
+    for changes in ({"late": False}, {"subtype": "answered"}, {"key": key(fromMe=True)}):
+        assert translate("message", {**line, **changes}, "s") == []
+
+
+def test_what_a_message_is_besides_its_text() -> None:
+    place = {"latitude": -6.2, "longitude": 106.8, "label": "Shop\n1 Road\n2nd floor"}
+    got = arrived(type="location", text=None, location=place, forwarded=True, mentions=[BOB])
+    assert got.message.location == Location(-6.2, 106.8, "Shop", "1 Road\n2nd floor")
+    assert (got.message.forwarded, got.message.mentions) == (True, (BOB,))
+    nowhere = {"latitude": 999, "longitude": 0, "label": None}
+    assert arrived(type="location", text=None, location=nowhere).message.location is None
+    asked = {"question": "When?", "options": ["now", "later"], "choices": 1}
+    assert arrived(type="poll_creation", poll=asked).message.poll == Poll("When?", ("now", "later"))
+    endless = {"question": "When?", "options": ["now"], "choices": 1}
+    assert arrived(type="poll_creation", poll=endless).message.poll is None
 
 
 def test_an_unknown_event_means_nothing_and_a_broken_one_raises() -> None:

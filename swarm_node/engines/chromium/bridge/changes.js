@@ -57,6 +57,7 @@ const madeByUs = async (request, msg, work) => {
     if (request.kind === 'delete') state.deleted = true;
     if (request.kind === 'edit') state.editedAt = editedAt(msg);
     if (request.kind === 'reaction') state.reactions = { ...state.reactions, [myself()]: request.emoji };
+    recent.write();
   }
 };
 

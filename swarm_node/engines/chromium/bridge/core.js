@@ -87,7 +87,12 @@ const flush = async () => {
 };
 
 // For the last look before a page ends: what the binding hasn't delivered yet.
-calls.take = () => queue.slice();
+calls.take = () => {
+  ending();
+  return queue.slice();
+};
 
 // What to do when an event is safely out of the page; `events.js` remembers messages by it.
 let settled = () => {};
+// What to do before the page ends; `recent.js` writes down what it knows.
+let ending = () => {};

@@ -33,6 +33,7 @@ const recent = {
   },
 
   write() {
+    this.load();
     clearTimeout(this.timer);
     this.timer = null;
     keep(RECENT, [...this.known]);
@@ -51,6 +52,8 @@ const recent = {
     for (const key of data.keys ?? [data.key]) change(this.of(keyText(key)), data);
   },
 };
+
+ending = () => recent.write();
 
 const CHANGED = {
   ack: (state, { ack }) => {
@@ -111,12 +114,12 @@ const differences = (before = {}, after, none) =>
 const tellChanges = (before, now, times) => {
   const { key } = now;
   const first = lastSeq;
-  // That it was sent is the answer to the send itself.
-  if (key.fromMe && now.ack > Math.max(before.ack ?? 0, 1)) emit('ack', { ack: now.ack, keys: [key] });
   if (now.deleted) {
     if (!before.deleted) emit('revoke', { key });
     return lastSeq - first;
   }
+  // That it was sent is the answer to the send itself.
+  if (key.fromMe && now.ack > Math.max(before.ack ?? 0, 1)) emit('ack', { ack: now.ack, keys: [key] });
   if (now.editedAt && now.editedAt !== before.editedAt) {
     emit('edit', { key, text: now.text, at: now.editedAt });
   }

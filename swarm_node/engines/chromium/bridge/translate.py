@@ -67,6 +67,8 @@ def translate(kind: str, data: dict[str, Any], session_id: str) -> list[EngineEv
     match kind:
         case "message" if data["type"] == "gp2":
             return _notice(data)
+        case "message" if data["type"] == "call_log":
+            return _call_log(data)
         case "message":
             message = chat_message(data, session_id)
             return [] if message is None else [MessageArrived(message)]
@@ -135,3 +137,13 @@ def _notice(data: dict[str, Any]) -> list[EngineEvent]:
     members = tuple(group["members"])
     who = by if by != key["chat"] else None
     return [GroupAltered(key["chat"], change, who, members, value, unix_s(data["t"]))]
+
+
+def _call_log(data: dict[str, Any]) -> list[EngineEvent]:
+    key, subtype = data["key"], data["subtype"] or ""
+    # A call that rang while the page was there was told by an event of its own.
+    if not data["late"] or key["fromMe"] or not subtype.startswith("miss"):
+        return []
+    group = key["chat"] if key["participant"] else None
+    from_id = key["participant"] or key["chat"]
+    return [CallSeen(key["id"], from_id, CallState.MISSED, "video" in subtype, group)]
