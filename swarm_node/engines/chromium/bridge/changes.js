@@ -42,13 +42,18 @@ const CHANGES = {
 // What `send` does is not reported as news; WhatsApp's events come while it is being done, or soon
 // after.
 const OWN_EVENT_MS = 3000;
-const ours = new Set(); // `kind key` of changes that we make ourselves
-const isOurs = (kind, key) => ours.has(`${kind} ${keyText(key)}`);
+const ours = new Map(); // `kind key` of a change that we make ourselves → its emoji, or its text
+const isOurs = (kind, key, value = '') => ours.get(`${kind} ${keyText(key)}`) === value;
 const EVENT = { reaction: 'reaction', edit: 'edit', delete: 'revoke' };
+const VALUE = {
+  reaction: ({ emoji }) => emoji,
+  edit: ({ text }) => textFor(text),
+  delete: () => '',
+};
 
 const madeByUs = async (request, msg, work) => {
   const name = `${EVENT[request.kind]} ${keyText(keyOf(msg.id))}`;
-  ours.add(name);
+  ours.set(name, VALUE[request.kind](request));
   try {
     return await work();
   } finally {

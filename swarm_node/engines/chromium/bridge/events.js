@@ -121,12 +121,12 @@ const listen = () => {
   });
   WPP.on('chat.new_reaction', ({ msgId, sender, reactionText, timestamp }) => {
     const [key, from] = [keyOf(msgId), personOf(sender)];
-    if (from === myself() && isOurs('reaction', key)) return;
+    if (from === myself() && isOurs('reaction', key, reactionText ?? '')) return;
     emit('reaction', { key, from, emoji: reactionText ?? '', at: Number(timestamp) || 0 });
   });
   WPP.on('chat.msg_edited', ({ msg }) => {
-    const key = keyOf(msg.id);
-    if (!isOurs('edit', key)) emit('edit', { key, text: textOf(msg) ?? '', at: editedAt(msg) });
+    const [key, text] = [keyOf(msg.id), textOf(msg) ?? ''];
+    if (!isOurs('edit', key, text)) emit('edit', { key, text, at: editedAt(msg) });
   });
   WPP.on('chat.msg_revoke', ({ refId }) => {
     const key = keyOf(refId);
