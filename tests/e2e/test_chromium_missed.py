@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from schemas.chats import CallState, GroupChange
-from schemas.messages import Delete, Edit, MessageRef, Poll, Reaction, Text
+from schemas.messages import Content, Delete, Edit, MessageRef, Poll, Reaction, Text
 from schemas.states import Ack
 from swarm_node.engines.contract import (
     AckChanged,
@@ -108,7 +108,7 @@ def _changes(rig: Rig) -> list[object]:
 async def _found_again(rig: Rig, first: str) -> None:
     """What changed other messages before the restart is found by what WhatsApp keeps."""
     await rig.online()
-    again = {
+    again: dict[int, Content] = {
         10: Reaction(MessageRef(first, BOB_WID, from_me=False), "❤️"),
         11: Edit(MessageRef(hex_id(2), BOB_WID, from_me=True), "number two"),
         12: Delete(MessageRef(hex_id(3), BOB_WID, from_me=True)),

@@ -13,7 +13,7 @@ const WA_MEDIA = {
 
 // ---- link previews --------------------------------------------------------------------------------
 
-const PREVIEW_WAIT_MS = 2000;
+const PREVIEW_WAIT_MS = 1500;
 const LINK = /\bhttps?:\/\/|\bwww\.|[a-z0-9]\.[a-z]{2,}/i;
 
 // What WhatsApp itself shows of the first link. A stranger's slow server must not hold up a send,
