@@ -18,6 +18,7 @@ from cyclopts import App, Group, Parameter
 from cli.exit_codes import Exit, exit_code
 from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands, add_session_commands
+from cli.webhook_commands import add_webhook_commands
 from schemas.errors import BlazzError
 
 DEMO_PORT: Final = 8080
@@ -54,6 +55,8 @@ message = App(
 app.command(message)
 session = App(name="session", group=_operate, help="Sessions: places and snapshots.")
 app.command(session)
+_webhook = App(name="webhook", group=_operate, help="Webhooks: events sent to your server.")
+app.command(_webhook)
 
 Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], help="Log more.")]
 FleetConfig = Annotated[
@@ -324,6 +327,7 @@ def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoR
 add_node_commands(_node, _operating)
 add_session_commands(session, _operating)
 add_message_commands(message, _operating)
+add_webhook_commands(_webhook, _operating)
 
 
 def main() -> NoReturn:

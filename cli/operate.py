@@ -85,7 +85,7 @@ async def list_nodes(target: Target) -> Exit:
     async with open_api(target.data_dir) as api:
         page = await api.call("GET", "/v1/nodes", NodePage)
     if target.json:
-        return _print_json(page.data)
+        return print_json(page.data)
     rows = [
         (
             n.node_id,
@@ -106,7 +106,7 @@ async def list_sessions(target: Target) -> Exit:
     async with open_api(target.data_dir) as api:
         page = await api.call("GET", "/v1/fleet/sessions", SessionPage)
     if target.json:
-        return _print_json(page.data)
+        return print_json(page.data)
     rows = [
         (
             v.session_id,
@@ -228,7 +228,8 @@ def _node_word(node: NodeView) -> str:
     return f"{node.state}, cordoned" if node.cordoned else node.state.value
 
 
-def _print_json(data: Sequence[msgspec.Struct]) -> Exit:
+def print_json(data: Sequence[msgspec.Struct] | msgspec.Struct) -> Exit:
+    """Print it as one line of JSON."""
     print(msgspec.json.encode(data).decode())
     return Exit.OK
 

@@ -273,6 +273,11 @@ def hook_queue_of(tenant_id: str, webhook_id: str) -> str:
     return hook_queue(tenant_id, webhook_id, "*")
 
 
+def hook_queue_of_tenant(tenant_id: str) -> str:
+    """All such deliveries of a tenant, in every shard."""
+    return f"{ROOT}.hook.queue.*.{tenant_id}.>"
+
+
 def hook_queue_shard(shard: int) -> str:
     """All such deliveries of a shard."""
     return f"{ROOT}.hook.queue.{shard}.>"
@@ -287,6 +292,11 @@ def hook_of_queue_subject(subject: str) -> tuple[str, str]:
 def hook_log(tenant_id: str, webhook_id: str) -> str:
     """What was delivered to a webhook."""
     return f"{ROOT}.hook.log.{tenant_id}.{webhook_id}"
+
+
+def hook_log_of_tenant(tenant_id: str) -> str:
+    """What was delivered to any of a tenant's webhooks."""
+    return f"{ROOT}.hook.log.{tenant_id}.*"
 
 
 def webhook_durable(webhook_id: str) -> str:

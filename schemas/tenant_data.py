@@ -18,6 +18,9 @@ from schemas.resources import (
     OUTBOX,
     PACING,
     VAULT,
+    WEBHOOK_LOG,
+    WEBHOOK_QUEUE,
+    WEBHOOKS,
     bucket_stream,
     bucket_subject,
 )
@@ -28,10 +31,13 @@ from schemas.subjects import (
     PACING_SETTINGS_PREFIX,
     dead_of_tenant,
     events_of_tenant,
+    hook_log_of_tenant,
+    hook_queue_of_tenant,
     ledger_tenant,
     media_of_tenant,
     outbox_of_tenant,
     pacing_settings_key,
+    webhooks_prefix,
 )
 
 
@@ -43,6 +49,10 @@ def tenant_subjects(tenant_id: str) -> tuple[tuple[str, str], ...]:
         (DEAD_LETTERS, dead_of_tenant(tenant_id)),
         (MEDIA, media_of_tenant(tenant_id)),
         (LEDGER, ledger_tenant(tenant_id)),
+        # First the webhooks, so that nothing more is sent of what goes next.
+        (bucket_stream(WEBHOOKS), bucket_subject(WEBHOOKS, f"{webhooks_prefix(tenant_id)}>")),
+        (WEBHOOK_QUEUE, hook_queue_of_tenant(tenant_id)),
+        (WEBHOOK_LOG, hook_log_of_tenant(tenant_id)),
         (EVENTS, events_of_tenant(tenant_id)),
         (bucket_stream(IDEMPOTENCY), bucket_subject(IDEMPOTENCY, f"{tenant_id}.>")),
         (bucket_stream(PACING), bucket_subject(PACING, pacing_settings_key(tenant_id))),

@@ -32,7 +32,7 @@ Change = Callable[[WebhookRecord], WebhookRecord]
 
 
 class Endpoints:
-    """The records; `follow` must run for `all` to be kept."""
+    """The records; `follow` and `sweep` must run for `all` to be kept."""
 
     def __init__(self, bus: Bus) -> None:
         self._bucket = Bucket(bus, WEBHOOKS)
@@ -52,6 +52,21 @@ class Endpoints:
                         self._tell()
                     case _:
                         continue
+
+    async def sweep(self, every_s: float) -> None:
+        """Look, for ever, whether each is still there: an erased tenant's are purged, which no
+        watcher is told of."""
+        while True:
+            await asyncio.sleep(every_s)
+            for record in tuple(self.all.values()):
+                try:
+                    await self._read(record.tenant_id, record.webhook_id)
+                except BlazzError as error:
+                    if error.code is not ErrorCode.WEBHOOK_NOT_FOUND:
+                        log.info("webhook.sweep_postponed", **{log_keys.CODE: error.code})
+                        break
+                    self.all.pop(record.webhook_id, None)
+                    self._tell()
 
     def subscribe(self, wake: asyncio.Event) -> None:
         """Set `wake` at every change, until `unsubscribe`."""

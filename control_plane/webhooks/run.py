@@ -47,6 +47,7 @@ async def open_webhooks(
         if needs.deliver_as is not None:
             parts = LaneParts(bus, endpoints, store, sender, settings)
             tasks.start(endpoints.follow(), name="webhooks follow")
+            tasks.start(endpoints.sweep(settings.records_sweep_s), name="webhooks sweep")
             for number in range(WEBHOOK_SHARDS):
                 shard = WebhookShard(parts, number)
                 tasks.start(shard.run(needs.deliver_as), name=f"webhooks {number}")

@@ -33,3 +33,6 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     webhooks_max: int = 500
     """Of all tenants: each is a consumer of EVENTS, which has 1000 and other readers, too."""
     sweep_s: float = 5.0
+    """How often a shard looks although nothing seems to have changed."""
+    records_sweep_s: float = 60.0
+    """How often every webhook's record is looked up: one was purged with its tenant."""

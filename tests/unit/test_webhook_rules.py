@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ from control_plane.core.webhook_delivery import (
 from control_plane.core.webhook_events import ENVELOPE, body_of, matches, wants
 from control_plane.core.webhook_signature import headers, secret_text
 from control_plane.webhooks.secrets import rotated, valid
-from schemas.events import EVENT_TYPES
+from schemas.events import EVENT_TYPES, EventData
 from schemas.webhooks import SIGNATURES_MAX, AnyEvent, NewWebhook, SealedSecret, WebhookRecord
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
@@ -148,6 +149,16 @@ def test_a_body_says_what_when_and_about_whom() -> None:
 def test_no_event_has_a_field_that_the_envelope_would_hide() -> None:
     for kind in EVENT_TYPES:
         assert not set(kind.__struct_fields__) & set(ENVELOPE), kind
+
+
+def test_the_documentation_shows_every_event_as_it_is() -> None:
+    page = Path(__file__).parents[2] / "docs" / "webhooks.md"
+    block = page.read_text(encoding="utf-8").partition("```json\n")[2].partition("```")[0]
+    shown = [(line, msgspec.json.decode(line, type=EventData)) for line in block.splitlines()]
+    assert {type(event) for _, event in shown} == set(EVENT_TYPES)
+    for line, event in shown:
+        # Nothing in it that the event does not have.
+        assert msgspec.json.decode(msgspec.json.encode(event)) == msgspec.json.decode(line)
 
 
 def test_old_secrets_end_one_by_one_and_their_number_is_bounded() -> None:

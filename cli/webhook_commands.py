@@ -1,0 +1,144 @@
+"""The words of `blazz webhook …`.
+
+Owns their grammar. `cli.webhooks` does the work and is imported when a command runs.
+"""
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from cli.operate_commands import DataDir, Run
+
+Output = Annotated[
+    Literal["table", "json"], Parameter(name=["--output", "-o"], help="How to print.")
+]
+Events = Annotated[
+    list[str] | None,
+    Parameter(name="--event", help="Such as message.received or message.*; may be repeated."),
+]
+SessionsOf = Annotated[
+    list[str] | None,
+    Parameter(name="--session", help="Only this session's events; may be repeated."),
+]
+
+
+def add_webhook_commands(webhook: App, run: Run) -> None:
+    """`blazz webhook list|add|show|remove|test|deliveries|resend|recover|rotate-secret|…`"""
+    _add_listing(webhook, run)
+    _add_changes(webhook, run)
+    _add_deliveries(webhook, run)
+
+
+def _add_listing(webhook: App, run: Run) -> None:
+    @webhook.command(name="list")
+    def list_webhooks(*, data_dir: DataDir = None, output: Output = "table") -> None:
+        """List your webhooks."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.list_webhooks(work.target(data_dir, output)))
+
+    @webhook.command
+    def show(webhook_id: str, *, data_dir: DataDir = None, output: Output = "table") -> None:
+        """Show a webhook and what it has not got yet."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.show(work.target(data_dir, output), webhook_id))
+
+
+def _add_changes(webhook: App, run: Run) -> None:
+    @webhook.command
+    def add(
+        url: str,
+        *,
+        event: Events = None,
+        session: SessionsOf = None,
+        description: str = "",
+        data_dir: DataDir = None,
+        output: Output = "table",
+    ) -> None:
+        """Have events from now on sent to a URL. Prints the signing secret, this once."""
+        from cli import webhooks as work
+
+        wanted = work.new_webhook(url, event, session, description)
+        run(lambda _stop: work.add(work.target(data_dir, output), wanted))
+
+    @webhook.command
+    def remove(webhook_id: str, *, data_dir: DataDir = None) -> None:
+        """Remove a webhook, its deliveries and its place."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.remove(work.target(data_dir), webhook_id))
+
+    @webhook.command
+    def enable(webhook_id: str, *, data_dir: DataDir = None) -> None:
+        """Go on where it was."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.switch(work.target(data_dir), webhook_id, "enable"))
+
+    @webhook.command
+    def disable(webhook_id: str, *, data_dir: DataDir = None) -> None:
+        """Send nothing, and keep its place."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.switch(work.target(data_dir), webhook_id, "disable"))
+
+    @webhook.command
+    def rotate_secret(
+        webhook_id: str,
+        *,
+        overlap: Annotated[str, Parameter(help="How long the old one signs as well.")] = "1d",
+        data_dir: DataDir = None,
+        output: Output = "table",
+    ) -> None:
+        """Make a new signing secret; prints it, this once."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.rotate(work.target(data_dir, output), webhook_id, overlap))
+
+
+def _add_deliveries(webhook: App, run: Run) -> None:
+    @webhook.command
+    def test(webhook_id: str, *, data_dir: DataDir = None, output: Output = "table") -> None:
+        """Send a signed test event now. Exit 0 only if it was taken."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.test(work.target(data_dir, output), webhook_id))
+
+    @webhook.command
+    def deliveries(
+        webhook_id: str,
+        *,
+        state: Annotated[
+            Literal["waiting", "delivered", "dead"] | None, Parameter(help="Only these.")
+        ] = None,
+        limit: int = 50,
+        data_dir: DataDir = None,
+        output: Output = "table",
+    ) -> None:
+        """List deliveries, the last tried first."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.deliveries(work.target(data_dir, output), webhook_id, state, limit))
+
+    @webhook.command
+    def resend(webhook_id: str, event_id: str, *, data_dir: DataDir = None) -> None:
+        """Send one event again, under the same id."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.resend(work.target(data_dir), webhook_id, event_id))
+
+    @webhook.command
+    def recover(
+        webhook_id: str,
+        *,
+        since: Annotated[str, Parameter(help="`2h`, `3d`, or 2026-11-23T10:00:00Z.")],
+        all: Annotated[
+            bool, Parameter(help="Also what was delivered, as far as it is kept.", negative="")
+        ] = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Try at once what waits or was given up since a time."""
+        from cli import webhooks as work
+
+        run(lambda _stop: work.recover(work.target(data_dir), webhook_id, since, all))
