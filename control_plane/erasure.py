@@ -33,7 +33,7 @@ from schemas.records import (
     SessionRecord,
     TenantRecord,
 )
-from schemas.resources import ACCESS, FLEET, PACING
+from schemas.resources import ACCESS, FLEET
 from schemas.snapshots import SnapshotHead
 from schemas.states import DesiredState
 from schemas.subjects import (
@@ -43,7 +43,6 @@ from schemas.subjects import (
     SESSIONS_PREFIX,
     SNAPSHOT_HEADS_PREFIX,
     erasure_key,
-    pacing_state_key,
     tenant_key,
 )
 from schemas.tenant_data import tenant_subjects
@@ -68,7 +67,6 @@ class TenantErasures:
         self._jetstream = JetStream(bus)
         self._access = Bucket(bus, ACCESS)
         self._fleet = Bucket(bus, FLEET)
-        self._pacing = Bucket(bus, PACING)
         self._sessions = sessions
         self._ledger = ledger
 
@@ -140,8 +138,6 @@ class TenantErasures:
         for record in records:
             if record.desired is not DesiredState.DELETED:
                 await self._sessions.delete(tenant, record.session_id)
-                # Kept under the session's id alone.
-                await self._pacing.delete(pacing_state_key(record.session_id))
         if records:
             # Their nodes still report, and what they report would have to be purged again.
             return

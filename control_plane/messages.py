@@ -102,6 +102,7 @@ class LaneMessages:
                 item.session_id,
                 item.message_id,
                 lambda old: message if old is None else None,
+                likely_new=True,
             )
         except BlazzError as error:
             # It is accepted all the same: the lane has it, and its end writes the ledger.

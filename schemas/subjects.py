@@ -433,14 +433,14 @@ def pacing_settings_key(tenant_id: str, session_id: str | None = None) -> str:
     return f"settings.{tenant_id}" if session_id is None else f"settings.{tenant_id}.{session_id}"
 
 
-def pacing_state_key(session_id: str) -> str:
+def pacing_state_key(tenant_id: str, session_id: str) -> str:
     """`PacingState`, written by the shard's dispatcher."""
-    return f"state.{session_id}"
+    return f"state.{tenant_id}.{session_id}"
 
 
-def linked_key(session_id: str) -> str:
+def linked_key(tenant_id: str, session_id: str) -> str:
     """`LinkedRecord`."""
-    return f"linked.{session_id}"
+    return f"linked.{tenant_id}.{session_id}"
 
 
 def contact_key(tenant_id: str, session_id: str, digest: str) -> str:
@@ -454,9 +454,9 @@ def contact_of_key(key: str) -> tuple[str, str, str]:
     return tenant_id, session_id, digest
 
 
-def alias_key(session_id: str, digest: str) -> str:
+def alias_key(tenant_id: str, session_id: str, digest: str) -> str:
     """`ChatAlias`, by the digest of WhatsApp's own id of the chat."""
-    return f"alias.{session_id}.{digest}"
+    return f"alias.{tenant_id}.{session_id}.{digest}"
 
 
 def opt_out_key(tenant_id: str, digest: str) -> str:
@@ -467,6 +467,15 @@ def opt_out_key(tenant_id: str, digest: str) -> str:
 PACING_SETTINGS_PREFIX: Final = "settings."
 CONTACTS_PREFIX: Final = "contact."
 OPT_OUTS_PREFIX: Final = "optout."
+PACING_PREFIXES: Final = (
+    PACING_SETTINGS_PREFIX,
+    CONTACTS_PREFIX,
+    OPT_OUTS_PREFIX,
+    "state.",
+    "linked.",
+    "alias.",
+)
+"""Of all keys of the pacing bucket; a tenant's id follows each."""
 
 # Keys of the access, webhook and idempotency buckets ------------------------------------------
 

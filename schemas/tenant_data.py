@@ -25,10 +25,8 @@ from schemas.resources import (
     bucket_subject,
 )
 from schemas.subjects import (
-    CONTACTS_PREFIX,
     NAMES_PREFIX,
-    OPT_OUTS_PREFIX,
-    PACING_SETTINGS_PREFIX,
+    PACING_PREFIXES,
     dead_of_tenant,
     events_of_tenant,
     hook_log_of_tenant,
@@ -58,7 +56,7 @@ def tenant_subjects(tenant_id: str) -> tuple[tuple[str, str], ...]:
         (bucket_stream(PACING), bucket_subject(PACING, pacing_settings_key(tenant_id))),
         *(
             (bucket_stream(PACING), bucket_subject(PACING, f"{prefix}{tenant_id}.>"))
-            for prefix in (PACING_SETTINGS_PREFIX, CONTACTS_PREFIX, OPT_OUTS_PREFIX)
+            for prefix in PACING_PREFIXES
         ),
         (bucket_stream(FLEET), bucket_subject(FLEET, f"{NAMES_PREFIX}{tenant_id}.>")),
     )

@@ -71,13 +71,20 @@ class JetStreamLedger:
                 self._note(message_of_ledger_subject(stored.subject), message)
 
     async def change(
-        self, tenant_id: str, session_id: str, message_id: str, change: Change
+        self,
+        tenant_id: str,
+        session_id: str,
+        message_id: str,
+        change: Change,
+        *,
+        likely_new: bool = False,
     ) -> ChatMessage | None:
         """See `port.Ledger`. Raises `conflict` when others write all the time."""
         key = (tenant_id, session_id, message_id)
         retention_s = await self._retention_of(tenant_id)
         for attempt in range(1, _TRIES_MAX + 1):
-            old, sequence = await self._read(key)
+            unseen = likely_new and attempt == 1
+            old, sequence = (None, 0) if unseen else await self._read(key)
             new = change(old)
             if new is None or new == old:
                 return old
@@ -90,7 +97,8 @@ class JetStreamLedger:
                     ledger_message(*key), msgspec.json.encode(new), headers=headers
                 )
             except Conflict:
-                await asyncio.sleep(delay_s(attempt, random.random(), min_s=0.002, max_s=0.1))
+                if not unseen:
+                    await asyncio.sleep(delay_s(attempt, random.random(), min_s=0.002, max_s=0.1))
                 continue
             self._note(key, new)
             return new

@@ -64,20 +64,28 @@ class MongoLedger:
                 self._waiters.notice(message_of_ledger_notice(notice.subject))
 
     async def change(
-        self, tenant_id: str, session_id: str, message_id: str, change: Change
+        self,
+        tenant_id: str,
+        session_id: str,
+        message_id: str,
+        change: Change,
+        *,
+        likely_new: bool = False,
     ) -> ChatMessage | None:
         """See `port.Ledger`. Raises `conflict` when others write all the time."""
         key = (tenant_id, session_id, message_id)
         retention_s = await self._retention_of(tenant_id)
         for attempt in range(1, _TRIES_MAX + 1):
-            old, version = await self._read(key)
+            unseen = likely_new and attempt == 1
+            old, version = (None, 0) if unseen else await self._read(key)
             new = change(old)
             if new is None or new == old:
                 return old
             if await self._write(key, new, version, retention_s):
                 await self._told(key, new)
                 return new
-            await asyncio.sleep(delay_s(attempt, random.random(), min_s=0.002, max_s=0.1))
+            if not unseen:
+                await asyncio.sleep(delay_s(attempt, random.random(), min_s=0.002, max_s=0.1))
         raise BlazzError(ErrorCode.CONFLICT, "the message is changed by others all the time")
 
     async def _write(

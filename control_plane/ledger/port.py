@@ -39,10 +39,17 @@ class Ledger(Protocol):
         ...
 
     async def change(
-        self, tenant_id: str, session_id: str, message_id: str, change: Change
+        self,
+        tenant_id: str,
+        session_id: str,
+        message_id: str,
+        change: Change,
+        *,
+        likely_new: bool = False,
     ) -> ChatMessage | None:
         """Apply a change with compare-and-set; answers what stands then (None: nothing). A message
-        that is older than its tenant's are kept is not written."""
+        that is older than its tenant's are kept is not written. `likely_new`: try first as if
+        nothing stood there, which saves a look where that is so."""
         ...
 
     async def get(self, tenant_id: str, session_id: str, message_id: str) -> ChatMessage | None: ...

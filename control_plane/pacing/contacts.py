@@ -92,7 +92,7 @@ class Contacts:
                     await self._note_wish(event, message.chat_id, message.text)
 
     async def _note_linked(self, event: Event, phone: str) -> None:
-        key = linked_key(event.session_id)
+        key = linked_key(event.tenant_id, event.session_id)
         held = await self._bucket.get(key, LinkedRecord)
         # The same number linked again keeps its age.
         if held.value is None or held.value.phone != phone:
@@ -102,7 +102,7 @@ class Contacts:
         own = contact_key(event.tenant_id, event.session_id, chat_digest(chat_id))
         if event.at - self._seen.get(own, 0.0) < _CONTACT_LAG_S:
             return
-        alias = await self._alias(event.session_id, chat_id)
+        alias = await self._alias(event, chat_id)
         for chat in (chat_id,) if alias is None else (alias, chat_id):
             key = contact_key(event.tenant_id, event.session_id, chat_digest(chat))
             held = await self._bucket.get(key, ContactRecord)
@@ -115,7 +115,7 @@ class Contacts:
         wish = wish_of(text, self._book.rules(event.tenant_id, event.session_id))
         if wish is None:
             return
-        alias = await self._alias(event.session_id, chat_id)
+        alias = await self._alias(event, chat_id)
         for chat in (chat_id,) if alias is None else (chat_id, alias):
             await self.set_wish(
                 event.tenant_id, chat, active=wish is Wish.OUT, at=event.at, by="word"
@@ -149,7 +149,7 @@ class Contacts:
     async def learn_alias(self, tenant_id: str, session_id: str, to: str, chat_id: str) -> None:
         """WhatsApp calls the chat `chat_id`, the customer `to`: what is known of the one holds for
         the other."""
-        key = alias_key(session_id, chat_digest(chat_id))
+        key = alias_key(tenant_id, session_id, chat_digest(chat_id))
         if key in self._aliases:
             return
         held = await self._bucket.get(key, ChatAlias)
@@ -167,8 +167,9 @@ class Contacts:
         if self._book.opted_out(tenant_id, chat_id):
             await self.set_wish(tenant_id, to, active=True, at=time.time(), by="word")
 
-    async def _alias(self, session_id: str, chat_id: str) -> str | None:
-        held = await self._bucket.get(alias_key(session_id, chat_digest(chat_id)), ChatAlias)
+    async def _alias(self, event: Event, chat_id: str) -> str | None:
+        key = alias_key(event.tenant_id, event.session_id, chat_digest(chat_id))
+        held = await self._bucket.get(key, ChatAlias)
         return held.value.to if held.value is not None else None
 
 

@@ -7,6 +7,7 @@ that another dispatcher grants nothing anew and knows what may have gone out.
 
 import random
 import time
+from typing import Final
 
 import msgspec
 import structlog
@@ -29,6 +30,9 @@ from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict, Entry
 
 log = structlog.get_logger()
+
+_STATE_TTL_S: Final = 30 * 86_400.0
+"""What was used up a month ago limits nothing any more."""
 
 
 class _Known(msgspec.Struct):
@@ -89,9 +93,11 @@ class PacingDesk:
         self._known.pop(lane.session_id, None)
 
     async def _keep(self, lane: Lane, known: _Known, go: Go) -> None:
-        key = pacing_state_key(lane.session_id)
+        key = pacing_state_key(lane.tenant_id, lane.session_id)
         try:
-            revision = await self._bucket.update(key, go.state, known.state.revision)
+            revision = await self._bucket.update(
+                key, go.state, known.state.revision, ttl_s=_STATE_TTL_S
+            )
         except Conflict:
             self.forget(lane)
             raise BlazzError(
@@ -106,13 +112,17 @@ class PacingDesk:
     async def _of(self, lane: Lane) -> _Known:
         known = self._known.get(lane.session_id)
         if known is None:
-            state = await self._bucket.get(pacing_state_key(lane.session_id), PacingState)
+            state = await self._bucket.get(
+                pacing_state_key(lane.tenant_id, lane.session_id), PacingState
+            )
             known = self._known[lane.session_id] = _Known(state, None)
         return known
 
     async def _linked_at(self, lane: Lane, known: _Known, now: float) -> float:
         if known.linked_at is None:
-            linked = (await self._bucket.get(linked_key(lane.session_id), LinkedRecord)).value
+            linked = (
+                await self._bucket.get(linked_key(lane.tenant_id, lane.session_id), LinkedRecord)
+            ).value
             record = self._fleet.session(lane.tenant_id, lane.session_id)
             created_at = record.created_at if record is not None else now
             known.linked_at = linked.since if linked is not None else created_at

@@ -107,9 +107,9 @@ class BucketSending:
         if session is None:
             return PacingView(rules=rules, settings=settings, quiet_now=quiet)
         record = await self._sessions.record(tenant, session)
-        linked = (await self._bucket.get(linked_key(session), LinkedRecord)).value
+        linked = (await self._bucket.get(linked_key(tenant, session), LinkedRecord)).value
         linked_at = linked.since if linked is not None else record.created_at
-        state = (await self._bucket.get(pacing_state_key(session), PacingState)).value
+        state = (await self._bucket.get(pacing_state_key(tenant, session), PacingState)).value
         return PacingView(
             rules=rules,
             settings=settings,

@@ -150,6 +150,20 @@ async def test_a_change_sees_what_stands_and_may_leave_it(ledger: Ledger) -> Non
     assert seen == [message()]
 
 
+async def test_what_is_likely_new_overwrites_nothing_that_is_there(ledger: Ledger) -> None:
+    first, second = message(), message(text="a second one")
+
+    def put_once(new: ChatMessage) -> Change:
+        return lambda old: new if old is None else None
+
+    for each in (first, second):
+        stands = await ledger.change(
+            "acme", SESSION, first.message_id, put_once(each), likely_new=True
+        )
+        assert stands == first
+    assert await ledger.get("acme", SESSION, first.message_id) == first
+
+
 async def test_changes_at_once_lose_none(ledger: Ledger) -> None:
     await keep(ledger, message())
 

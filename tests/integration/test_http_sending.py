@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cli import messages
+from cli.operate import Target
 from schemas.api_sending import DeadLetterView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.states import MessageKind, MessageState, SessionState
@@ -60,6 +62,41 @@ async def test_dead_letters_are_read_redriven_and_dropped(api: Running) -> None:
     problem(await api.client.delete(f"{path}/{FAILED}"), ErrorCode.DEAD_LETTER_NOT_FOUND)
     async with api.client_for("other", "messages") as stranger:
         problem(await stranger.get(path), ErrorCode.SESSION_NOT_FOUND)
+
+
+async def test_the_command_line_shows_redrives_and_drops(
+    api: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = await api.session(SessionState.ONLINE)
+    monkeypatch.setenv("BLAZZ_API_URL", api.url)
+    monkeypatch.setenv("BLAZZ_API_KEY", api.memory.access.new_key(TENANT, "messages"))
+    api.memory.dead_letters.all[TENANT, session, UNKNOWN] = DeadLetterView(
+        message_id=UNKNOWN,
+        session_id=session,
+        state=MessageState.UNKNOWN,
+        chat_id="6281@c.us",
+        kind=MessageKind.TEXT,
+        accepted_at=1.0,
+        died_at=2.0,
+        attempts=3,
+        redrives=0,
+        error_code="page_timeout",
+    )
+    target = Target(None)
+    await messages.show_queue(target, session)
+    await messages.list_dead(target, session)
+    await messages.redrive(target, session, None, everything=True, force=False)
+    await messages.redrive(target, session, UNKNOWN, everything=False, force=True)
+    with pytest.raises(BlazzError):
+        await messages.redrive(target, session, UNKNOWN, everything=True, force=True)
+    await messages.drop(target, session, UNKNOWN)
+    said = capsys.readouterr()
+    assert "0 of at most 10 wait: empty" in said.out
+    assert f"{UNKNOWN}  unknown  text  3         page_timeout" in said.out
+    assert "--force" in said.err
+    assert f"{UNKNOWN} is accepted again" in said.out
+    assert "6281" not in said.out + said.err
+    assert api.memory.dead_letters.all == {}
 
 
 async def test_pacing_is_set_at_two_levels(api: Running) -> None:
