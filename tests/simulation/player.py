@@ -365,6 +365,9 @@ class Player:
         control = self.chance.choice(ready)
 
         async def bounded() -> None:
+            if control.sessions is None:
+                self.world.note(control.name, f"{what}: it ended before it began")
+                return
             try:
                 async with asyncio.timeout(_REQUEST_MAX_S):
                     await ask(control)
