@@ -49,9 +49,7 @@ _node = App(
 app.command(_node)
 key = App(name="key", group=_operate, help="The vault's master keys.")
 app.command(key)
-message = App(
-    name="message", group=_operate, help="Messages: what waits, and what could not be sent."
-)
+message = App(name="message", group=_operate, help="Messages: send, read, what waits or failed.")
 app.command(message)
 session = App(name="session", group=_operate, help="Sessions: places and snapshots.")
 app.command(session)

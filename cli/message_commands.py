@@ -1,9 +1,11 @@
 """The words of `blazz message …`.
 
-Owns their grammar. `cli.messages` does the work and is imported when a command runs.
+Owns their grammar. `cli.message_sending` and `cli.messages` do the work and are imported when a
+command runs.
 """
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,9 +16,12 @@ Force = Annotated[
     Parameter(help="Also what ended as `unknown`: the recipient may get it twice.", negative=""),
 ]
 
+Output = Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"], help="As what.")]
+
 
 def add_message_commands(message: App, run: Run) -> None:
-    """`blazz message queue|dead|redrive|drop`"""
+    """`blazz message send|show|list|queue|dead|redrive|drop`"""
+    _add_sending(message, run)
 
     @message.command
     def queue(session_id: str, *, data_dir: DataDir = None, json: Json = False) -> None:
@@ -59,3 +64,87 @@ def add_message_commands(message: App, run: Run) -> None:
         from cli.operate import Target
 
         run(lambda _stop: drop(Target(data_dir), session_id, message_id))
+
+
+def _add_sending(message: App, run: Run) -> None:
+    @message.command
+    def send(
+        session_id: str,
+        to: str,
+        text: str | None = None,
+        *,
+        file: Annotated[Path | None, Parameter(help="Upload it and send it.")] = None,
+        url: Annotated[str | None, Parameter(help="Media that the server fetches.")] = None,
+        kind: Annotated[
+            Literal["image", "video", "audio", "voice", "sticker", "document"] | None,
+            Parameter(help="How media is shown; by default what it is."),
+        ] = None,
+        caption: str | None = None,
+        reply_to: Annotated[str | None, Parameter(help="A message's id.")] = None,
+        body: Annotated[
+            str | None,
+            Parameter(
+                help="More of the API's fields, as JSON; - reads stdin. For all other kinds: "
+                """`--body '{"poll": {"question": "When?", "options": ["6", "7"]}}'`."""
+            ),
+        ] = None,
+        key: Annotated[
+            str | None, Parameter(help="Idempotency key: repeated with it, it is one message.")
+        ] = None,
+        wait: Annotated[bool, Parameter(help="Stay until it is sent.")] = True,
+        timeout: Annotated[float, Parameter(help="Seconds to stay, at most 60.")] = 25.0,
+        data_dir: DataDir = None,
+        json: Json = False,
+        output: Output = "table",
+    ) -> None:
+        """Send a message of any kind to a phone number or chat id."""
+        from cli.message_sending import Draft, send_message
+        from cli.operate import Target
+
+        draft = Draft(
+            to=to,
+            text=text,
+            file=file,
+            url=url,
+            kind=kind,
+            caption=caption,
+            reply_to=reply_to,
+            body=body,
+        )
+        target = Target(data_dir, json or output == "json")
+        wait_s = timeout if wait else None
+        run(lambda _stop: send_message(target, session_id, draft, key=key, wait_s=wait_s))
+
+    @message.command
+    def show(
+        session_id: str,
+        message_id: str,
+        *,
+        data_dir: DataDir = None,
+        json: Json = False,
+        output: Output = "table",
+    ) -> None:
+        """Show one message and where it stands."""
+        from cli.message_sending import show_message
+        from cli.operate import Target
+
+        target = Target(data_dir, json or output == "json")
+        run(lambda _stop: show_message(target, session_id, message_id))
+
+    @message.command(name="list")
+    def list_(
+        session_id: str,
+        *,
+        chat: Annotated[str | None, Parameter(help="Only this number or chat id.")] = None,
+        text: Annotated[str | None, Parameter(help="Only with all of these words.")] = None,
+        limit: Annotated[int, Parameter(help="At most 200.")] = 50,
+        data_dir: DataDir = None,
+        json: Json = False,
+        output: Output = "table",
+    ) -> None:
+        """List a session's messages, newest first."""
+        from cli.message_sending import list_messages
+        from cli.operate import Target
+
+        target = Target(data_dir, json or output == "json")
+        run(lambda _: list_messages(target, session_id, chat=chat, text=text, limit=limit))
