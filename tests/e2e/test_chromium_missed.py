@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 
 from schemas.chats import CallState, GroupChange
 from schemas.messages import Content, Delete, Edit, MessageRef, Poll, Reaction, Text
-from schemas.states import Ack
+from schemas.states import Ack, MessageDirection
 from swarm_node.engines.contract import (
     AckChanged,
     CallSeen,
@@ -32,7 +32,7 @@ from swarm_node.engines.contract import (
 from tests.e2e.chromium_engine_rig import BOB_WID, ME, Rig, hex_id, rigged
 from tests.waiting import eventually
 
-CHANGES = (AckChanged, Edited, Deleted, Reacted, PollVoted, GroupAltered, CallSeen, MessageArrived)
+CHANGES = (AckChanged, Edited, Deleted, Reacted, PollVoted, GroupAltered, CallSeen)
 
 
 async def test_changes_of_a_time_without_a_page_are_told_once(tmp_path: Path) -> None:
@@ -67,6 +67,7 @@ async def test_changes_of_a_time_without_a_page_are_told_once(tmp_path: Path) ->
         await bob.delete(ME, history)
         await bob.vote(ME, hex_id(4), "later")
         await bob.change_group(group, "name", value="The crew")
+        by_phone = await me.send_text(BOB_WID, "from my phone")
         call = await bob.call(ME)
         await bob.give_up_call(call)
 
@@ -74,6 +75,7 @@ async def test_changes_of_a_time_without_a_page_are_told_once(tmp_path: Path) ->
         reads = [AckChanged(hex_id(number), BOB_WID, Ack.READ) for number in (1, 2, 4)]
         wanted = [
             *reads,
+            AckChanged(by_phone, BOB_WID, Ack.DELIVERED),
             Reacted(hex_id(1), BOB_WID, BOB_WID, "🎉"),
             Reacted(first, BOB_WID, BOB_WID, ""),
             Edited(first, BOB_WID, "one, edited"),
@@ -87,13 +89,15 @@ async def test_changes_of_a_time_without_a_page_are_told_once(tmp_path: Path) ->
         )
         await _found_again(rig, first)
         assert Counter(_changes(rig)) == Counter(wanted)
+        assert (await rig.arrived(by_phone)).message.direction is MessageDirection.OUTBOUND
+        assert _arrivals(rig) == [by_phone]
 
         await rig.stop()
         await rig.start()
         await rig.online()
         last = await bob.send_text(ME, "the end")
         await rig.arrived(last)
-        assert [type(change) for change in _changes(rig)] == [MessageArrived]
+        assert (_changes(rig), _arrivals(rig)) == ([], [last])
 
 
 def _changes(rig: Rig) -> list[object]:
@@ -103,6 +107,10 @@ def _changes(rig: Rig) -> list[object]:
         for event in rig.events
         if isinstance(event, CHANGES)
     ]
+
+
+def _arrivals(rig: Rig) -> list[str]:
+    return [e.message.message_id for e in rig.events if isinstance(e, MessageArrived)]
 
 
 async def _found_again(rig: Rig, first: str) -> None:

@@ -46,6 +46,9 @@ const tell = (msg, late) => {
 // Messages newer than the mark that no event told of. The first call on a new link only sets the
 // mark, with a floor that is never looked below: history is not news. Returns how many were told.
 const CATCH_UP_MAX = 500;
+const WEB_IDS = '3EB0'; // how ids of WhatsApp Web begin, and so ours; a phone's do not
+// What this page sent is no news, and after a restart nothing else tells it from another Web's.
+const mayBeOurs = ({ id }) => id.fromMe && String(id.id).startsWith(WEB_IDS);
 const catchUp = () => {
   const mark = readMark();
   if (!mark) {
@@ -57,7 +60,7 @@ const catchUp = () => {
   const since = Math.max(mark.floor, mark.t - MARK_SLACK_S);
   const missed = [];
   for (const msg of WPP.whatsapp.MsgStore.getModelsArray()) {
-    if (!msg?.id || msg.id.fromMe || !(msg.t >= since) || String(msg.type) === 'protocol') continue;
+    if (!msg?.id || mayBeOurs(msg) || !(msg.t >= since) || String(msg.type) === 'protocol') continue;
     const key = keyText(keyOf(msg.id));
     if (!told.has(key) && !out.has(key)) missed.push(msg);
   }
