@@ -17,13 +17,14 @@ from sandbox.server import Sandbox
 from schemas.api import SessionView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import ChatMessage, Text
+from schemas.pacing import PacingRules
 from schemas.records import DeadLetter, OutboxItem
-from schemas.resources import LEDGER, OUTBOX
+from schemas.resources import DEAD_LETTERS, LEDGER, OUTBOX
 from schemas.states import MessageState, NodeState
 from schemas.subjects import dead_letter, ledger_message
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream
-from schemas.transport.typed import publish_durable
+from schemas.transport.typed import decode, publish_durable
 from tests.integration.control_fixture import (
     NO_DISPATCHER,
     SETTINGS,
@@ -225,3 +226,54 @@ async def test_what_may_have_gone_out_is_redriven_by_force_and_not_doubled(
         assert (ended.state, ended.redrives) == (MessageState.SENT, 1)
         assert len(await book.log(0, "message.accepted")) == 1
         assert len(await friend.messages(phone.wid)) == 1
+
+
+@pytest.mark.parametrize("pacing", [SETTINGS.pacing, PacingRules(quiet_until="21:00")])
+async def test_only_what_may_have_gone_out_ends_as_unknown_and_says_why(
+    nats: EmbeddedNats,  # noqa: F811
+    bus: Bus,  # noqa: F811
+    sandbox: Sandbox,  # noqa: F811
+    book: PhoneBook,  # noqa: F811
+    tmp_path: Path,
+    pacing: PacingRules,
+) -> None:
+    dispatching = msgspec.structs.replace(SETTINGS, pacing=pacing)
+    async with node(nats, sandbox, tmp_path):
+        async with control_plane(nats, dispatching) as services:
+            await node_is(services, NodeState.ALIVE)
+            view, _phone = await linked(services, book, "628110000001")
+            friend = await book.create("628110000002")
+            await book.set_faults(ack_delay_ms=3_000)
+            sent = [
+                await services.messages.accept(
+                    TENANT, view.session_id, friend.wid, Text(text=f"n{n}")
+                )
+                for n in range(3)
+            ]
+
+            async def handed_over() -> bool:
+                return len(await book.log(0, "message.accepted")) == 1
+
+            await eventually(handed_over, timeout_s=5)
+        # The dispatcher went with the answer; before there is another one the session goes, too.
+        async with control_plane(nats, ACCEPTING) as services:
+            await services.sessions.delete(TENANT, view.session_id)
+        async with control_plane(nats, dispatching):
+            ends: list[DeadLetter] = []
+            for message in sent:
+                subject = dead_letter(TENANT, view.session_id, message.message_id)
+
+                async def buried(subject: str = subject) -> DeadLetter | None:
+                    stored = await JetStream(bus).last_by_subject(DEAD_LETTERS, subject)
+                    return None if stored is None else decode(stored.data, DeadLetter)
+
+                found = await eventually(buried, timeout_s=15, what="its end")
+                assert found is not None
+                ends.append(found)
+        assert [letter.state for letter in ends] == [
+            MessageState.UNKNOWN,
+            MessageState.FAILED,
+            MessageState.FAILED,
+        ]
+        assert "the dispatcher before this one" in (ends[0].error_detail or "")
+        assert {letter.error_code for letter in ends} == {"session_not_found"}
