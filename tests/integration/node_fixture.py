@@ -140,7 +140,14 @@ class World:
         return answer
 
     async def send(
-        self, session: str, to: str, text: str, *, key: str | None = None, epoch: int = 1
+        self,
+        session: str,
+        to: str,
+        text: str,
+        *,
+        key: str | None = None,
+        epoch: int = 1,
+        dispatcher_epoch: int = 0,
     ) -> c.SendAnswer:
         command = c.SendMessage(
             session_id=session,
@@ -148,6 +155,7 @@ class World:
             message_id=key or new_message_id(),
             to=to,
             content=Text(text),
+            dispatcher_epoch=dispatcher_epoch,
         )
         answer: c.SendAnswer = await self.ask("send_message", command)
         return answer

@@ -5,6 +5,7 @@
 import pytest
 
 from schemas import commands as c
+from schemas.errors import BlazzError, ErrorCode
 from schemas.events import MessageAck, MessageReceived, MessageSent, SessionLinked, SessionQr
 from schemas.states import Ack, MessageState, SessionState
 from tests.integration.node_fixture import (  # noqa: F401
@@ -38,6 +39,11 @@ async def test_link_send_receive_stop_start_logout(world: World) -> None:
         assert (sent.state, sent.found_before) == (MessageState.SENT, False)
         again = await world.send(session, theirs.wid, "hello", key=key)
         assert (again.state, again.found_before) == (MessageState.SENT, True)
+        # Once a newer dispatcher has sent, a late word of the one before sends nothing.
+        await world.send(session, theirs.wid, "hello", key=key, dispatcher_epoch=7)
+        with pytest.raises(BlazzError) as caught:
+            await world.send(session, theirs.wid, "late", dispatcher_epoch=6)
+        assert caught.value.code is ErrorCode.STALE_EPOCH
         assert [m.message.body for m in await theirs.messages(mine.wid)] == ["hello"]
         assert (await world.sees(MessageSent)).message_id == key
         await world.sees(MessageAck, lambda a: a.message_id == key and a.ack is Ack.READ)
