@@ -12,6 +12,7 @@ import msgspec
 
 from control_plane.core.fleet import FleetSnapshot, NodeSnapshot
 from control_plane.core.moves import even_out
+from control_plane.core.needs import goes_on_from
 from control_plane.core.placement import Places, Unplaceable, Wanted
 from control_plane.core.session_view import node_view
 from control_plane.state.fleet_state import FleetState
@@ -98,10 +99,10 @@ class FleetOperations:
         if to is not None:
             self._node(to)
         if to != held.node_id:
-            wanted = _wanted(record, held, to)
+            wanted = _wanted(fleet, record, held, to)
             found = Places(fleet).choose(wanted)
             if isinstance(found, Unplaceable):
-                raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, str(found.reason))
+                raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, found.words)
             await self._placements.want_move(session_id, to or "", _MOVE)
         return self._state.view(record, time.monotonic())
 
@@ -135,22 +136,31 @@ class FleetOperations:
         assignment: Assignment,
     ) -> NodeSession:
         view = self._state.view(record, time.monotonic())
-        waits_for = _waits_for(places, node, record, assignment) if node.draining else None
+        waits_for = _waits_for(fleet, places, node, record, assignment) if node.draining else None
         return NodeSession(record.session_id, record.tenant_id, view.state, waits_for)
 
 
 def _waits_for(
-    places: Places, node: NodeSnapshot, record: SessionRecord, assignment: Assignment
+    fleet: FleetSnapshot,
+    places: Places,
+    node: NodeSnapshot,
+    record: SessionRecord,
+    assignment: Assignment,
 ) -> str | None:
     if node.state is not NodeState.ALIVE and not node.gone:
         return "its node does not answer"
-    found = places.choose(_wanted(record, assignment, assignment.moving_to or None))
-    return str(found.reason) if isinstance(found, Unplaceable) else None
+    found = places.choose(_wanted(fleet, record, assignment, assignment.moving_to or None))
+    return found.words if isinstance(found, Unplaceable) else None
 
 
-def _wanted(record: SessionRecord, held: Assignment, to: str | None) -> Wanted:
+def _wanted(
+    fleet: FleetSnapshot, record: SessionRecord, held: Assignment, to: str | None
+) -> Wanted:
     avoid = frozenset({held.node_id} if held.node_id else ())
-    return Wanted(record.tenant_id, record.engine, record.region, avoid, to, record.session_id)
+    kept = goes_on_from(fleet, record.session_id)
+    return Wanted(
+        record.tenant_id, record.engine, record.region, avoid, to, record.session_id, kept
+    )
 
 
 def _marked(old: NodeIntent, draining: bool, reason: str | None) -> NodeIntent:

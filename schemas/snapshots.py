@@ -78,7 +78,8 @@ class SnapshotPointer(msgspec.Struct, frozen=True, omit_defaults=True):
 class SnapshotHead(msgspec.Struct, frozen=True, omit_defaults=True):
     """A session's snapshots in short, for those who watch the fleet.
 
-    `epoch`, `captured_at` and `clean` are the newest object's; `size_bytes` is the sum of all.
+    `epoch`, `captured_at` and `clean` are the newest object's, `chromium_build` and `node_id` the
+    newest generation's; `size_bytes` is the sum of all.
     `gone_at`: when its session was first found deleted (Unix seconds); they go after a grace.
     """
 
@@ -91,6 +92,8 @@ class SnapshotHead(msgspec.Struct, frozen=True, omit_defaults=True):
     captured_at: float = 0.0
     clean: bool = False
     gone_at: float | None = None
+    chromium_build: str | None = None
+    node_id: NodeId | None = None
 
 
 class DataKeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):

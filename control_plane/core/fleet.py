@@ -5,7 +5,7 @@ node runs that session?). Never folds, reads or writes: `state/` does.
 """
 
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 
 import msgspec
 
@@ -63,19 +63,38 @@ class NodeSnapshot(msgspec.Struct, frozen=True):
         return max(0, self.sessions_max - self.reserved)
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A session's newest snapshot, as far as it matters where the session goes.
+
+    Another Chromium build refuses it. The node that took it needs it not: its disk is as new.
+    """
+
+    epoch: int
+    node_id: str | None = None
+    chromium_build: str | None = None
+
+    def opens_on(self, record: NodeRecord) -> bool:
+        """Whether a node can go on from it."""
+        return self.same_build(record) or record.node_id == self.node_id
+
+    def same_build(self, record: NodeRecord) -> bool:
+        """Whether a node's browser is the one that made it; any will do where none did."""
+        return self.chromium_build in (None, record.chromium_build)
+
+
 class FleetSnapshot(msgspec.Struct, frozen=True):
     """Everything a decision may look at. Keyed by node id or session id.
 
-    `restorable` are the sessions that have a snapshot; `wall_now` is Unix seconds, for what people
-    set (deadlines) and what nodes date. `observed` holds what a session's assigned node last wrote;
-    ask `current`, not the mapping, whether that is still worth anything.
+    `kept` are the newest snapshots of the sessions that have any; `wall_now` is Unix seconds, for
+    what people set (deadlines) and what nodes date. `observed` holds what a session's assigned node
+    last wrote; ask `current`, not the mapping, whether that is still worth anything.
     """
 
     nodes: Mapping[str, NodeSnapshot]
     sessions: Mapping[str, SessionRecord]
     assignments: Mapping[str, Assignment]
     observed: Mapping[str, SessionObserved]
-    restorable: AbstractSet[str] = frozenset()
+    kept: Mapping[str, Kept] = MappingProxyType({})
     wall_now: float = 0.0
 
     def node_of(self, assignment: Assignment | None) -> NodeSnapshot | None:

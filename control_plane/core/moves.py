@@ -15,6 +15,7 @@ from control_plane.core.needs import (
     Step,
     ended,
     failures_of,
+    goes_on_from,
     replaced,
     unlinked_epoch,
 )
@@ -113,6 +114,7 @@ def _best_move(
                 record.region,
                 fuller | {source},
                 session_id=record.session_id,
+                kept=goes_on_from(fleet, record.session_id),
             )
         )
         if not isinstance(found, Unplaceable):

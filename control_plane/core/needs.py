@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from control_plane.core.fleet import FleetSnapshot, NodeSnapshot
+from control_plane.core.fleet import FleetSnapshot, Kept, NodeSnapshot
 from schemas.errors import ErrorCode
 from schemas.records import Assignment, PlacementFailure, SessionObserved, SessionRecord
 from schemas.states import DesiredState, NodeState, SessionState
@@ -156,6 +156,16 @@ def unlinked_now(assignment: Assignment, seen: SessionObserved | None) -> bool:
     )
 
 
+def goes_on_from(fleet: FleetSnapshot, session_id: str) -> Kept | None:
+    """The snapshot that another node would begin from; None if there is none, or its device is no
+    more."""
+    kept, assignment = fleet.kept.get(session_id), fleet.assignments.get(session_id)
+    if kept is None or assignment is None:
+        return kept
+    gone = unlinked_epoch(assignment, fleet.observed.get(session_id))
+    return kept if kept.epoch > gone else None
+
+
 def waits_for_vault(seen: SessionObserved) -> bool:
     """Whether a session that starts only waits for its saved state: nothing is launched yet, so it
     takes nobody's turn."""
@@ -239,7 +249,7 @@ def _after_failure(
     """A session that its node gave up is tried elsewhere, a few times, ever later."""
     if seen.state is not SessionState.FAILED:
         return _NOTHING
-    if seen.phone is not None and assignment.session_id not in fleet.restorable:
+    if seen.phone is not None and assignment.session_id not in fleet.kept:
         # Its link is on this node alone.
         return _NOTHING
     left_s = _rest_s(fleet, assignment, seen, rules)

@@ -12,14 +12,15 @@ from typing import Final
 
 import msgspec
 
-from control_plane.core.fleet import ENGINE_MEMORY_BYTES, FleetSnapshot, NodeSnapshot
+from control_plane.core.fleet import ENGINE_MEMORY_BYTES, FleetSnapshot, Kept, NodeSnapshot
 from schemas.records import NodeRecord
 from schemas.states import EngineKind, NodeState
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """What a session needs. `avoid` names nodes that will not do; `only` one that alone will.
-    `session_id`: the session itself, which does not count as a neighbour."""
+    `session_id`: the session itself, which does not count as a neighbour. `kept`: what it must be
+    able to go on from."""
 
     tenant_id: str
     engine: EngineKind
@@ -27,6 +28,7 @@ class Wanted(msgspec.Struct, frozen=True):
     avoid: frozenset[str] = frozenset()
     only: str | None = None
     session_id: str | None = None
+    kept: Kept | None = None
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -43,14 +45,21 @@ class Reason(StrEnum):
     ALL_CORDONED = "every live node is cordoned"
     ENGINE_NOT_OFFERED = "no live node offers this engine"
     NOT_ELSEWHERE = "no other node will do"
+    OTHER_BUILD = "no suitable node runs the Chromium build of its snapshot"
     ALL_FULL = "every suitable node is full"
     NO_MEMORY = "no suitable node has enough free memory"
 
 
 class Unplaceable(msgspec.Struct, frozen=True):
-    """There is no place now."""
+    """There is no place now. `detail`: which build is meant, if that is the reason."""
 
     reason: Reason
+    detail: str | None = None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
 
 
 class Neighbours(msgspec.Struct, frozen=True):
@@ -71,6 +80,11 @@ class Neighbours(msgspec.Struct, frozen=True):
 
 Preference = Callable[[NodeSnapshot, Wanted, Neighbours], float]
 """A score; higher is better."""
+
+
+def same_build(node: NodeSnapshot, wanted: Wanted, _near: Neighbours) -> float:
+    """A node that can restore the snapshot first, then the one whose disk must still have it."""
+    return float(wanted.kept is None or wanted.kept.same_build(node.record))
 
 
 def in_wanted_region(node: NodeSnapshot, wanted: Wanted, _near: Neighbours) -> float:
@@ -104,6 +118,7 @@ def free_share(node: NodeSnapshot, _wanted: Wanted, _near: Neighbours) -> float:
 
 
 PREFERENCES: Final[tuple[Preference, ...]] = (
+    same_build,
     in_wanted_region,
     apart_by_range,
     apart_by_node,
@@ -134,6 +149,8 @@ class Places:
         for reason, fits in _filters(wanted):
             left = [node for node in left if fits(node)]
             if not left:
+                if reason is Reason.OTHER_BUILD and wanted.kept is not None:
+                    return Unplaceable(reason, wanted.kept.chromium_build)
                 return Unplaceable(reason)
         near = self._neighbours(wanted)
         best = min(
@@ -204,6 +221,7 @@ def _filters(wanted: Wanted) -> Iterator[tuple[Reason, Callable[[NodeSnapshot], 
     yield Reason.ALL_CORDONED, lambda node: not node.cordoned
     yield Reason.ENGINE_NOT_OFFERED, lambda node: wanted.engine in node.record.engines
     yield Reason.NOT_ELSEWHERE, lambda node: _allowed(node.node_id, wanted)
+    yield Reason.OTHER_BUILD, lambda node: wanted.kept is None or wanted.kept.opens_on(node.record)
     yield Reason.ALL_FULL, lambda node: node.free > 0
     yield Reason.NO_MEMORY, lambda node: _memory_fits(node, wanted.engine)
 

@@ -14,7 +14,15 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from control_plane.core.fleet import FleetSnapshot
-from control_plane.core.needs import FAILED, NeedRules, Step, StepKind, need, waits_for_vault
+from control_plane.core.needs import (
+    FAILED,
+    NeedRules,
+    Step,
+    StepKind,
+    goes_on_from,
+    need,
+    waits_for_vault,
+)
 from control_plane.core.placement import Placement, Places, Unplaceable, Wanted
 from schemas.records import SessionRecord
 from schemas.states import EngineKind, SessionState
@@ -112,7 +120,7 @@ class _Draft:
         if isinstance(found, Placement):
             self._place(step, found.node_id)
         elif step.node_id is not None:
-            self._instead(step, StepKind.UNPLACE, str(found.reason))
+            self._instead(step, StepKind.UNPLACE, found.words)
 
     def _move_out(
         self,
@@ -126,10 +134,10 @@ class _Draft:
         if isinstance(found, Unplaceable):
             if step.overdue:
                 # Its node must be left, and no other takes it: visibly nowhere.
-                self._instead(step, StepKind.MOVE_OUT, str(found.reason))
+                self._instead(step, StepKind.MOVE_OUT, found.words)
             elif step.let_go:
                 # It was stopped for a place that is not there any more: back to where it was.
-                self._instead(step, StepKind.RAISE_EPOCH, str(found.reason))
+                self._instead(step, StepKind.RAISE_EPOCH, found.words)
             else:
                 self.moves_waiting += 1
                 if meanwhile is not None:
@@ -230,6 +238,7 @@ def wanted_of(fleet: FleetSnapshot, record: SessionRecord, step: Step) -> Wanted
         frozenset(avoid),
         only,
         record.session_id,
+        goes_on_from(fleet, record.session_id),
     )
 
 

@@ -131,4 +131,6 @@ def head_of(pointer: SnapshotPointer, gone_at: float | None = None) -> SnapshotH
         captured_at=last.captured_at,
         clean=last.clean,
         gone_at=gone_at,
+        chromium_build=newest.manifest.chromium_build,
+        node_id=newest.node_id,
     )

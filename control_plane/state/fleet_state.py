@@ -62,7 +62,7 @@ class FleetState:
         self._revisions: dict[str, int] = {}
         self._nodes: dict[str, NodeRecord] = {}
         self._intents: dict[str, NodeIntent] = {}
-        self._restorable: set[str] = set()
+        self._kept: dict[str, fleet.Kept] = {}
         self._reserved: dict[str, int] = {}
         self._sessions: dict[str, SessionRecord] = {}
         self._of_tenant: dict[str, dict[str, SessionRecord]] = {}
@@ -129,8 +129,7 @@ class FleetState:
             _set(self._intents, last, _decode(raw, NodeIntent))
         elif key.startswith(SNAPSHOT_HEADS_PREFIX):
             head = _decode(raw, SnapshotHead)
-            held = head is not None and head.generations > 0
-            (self._restorable.add if held else self._restorable.discard)(last)
+            _set(self._kept, last, _kept(head))
         elif key.startswith(CAPACITY_PREFIX):
             capacity = _decode(raw, CapacityRecord)
             _set(self._reserved, last, capacity.reserved if capacity else None)
@@ -240,7 +239,7 @@ class FleetState:
             sessions=dict(self._sessions),
             assignments=dict(self._assignments),
             observed=observed,
-            restorable=frozenset(self._restorable),
+            kept=dict(self._kept),
             wall_now=wall_now,
         )
 
@@ -248,13 +247,13 @@ class FleetState:
         """A frozen copy of what concerns one session."""
         record, assignment = self._sessions.get(session_id), self._assignments.get(session_id)
         node = self._node_of(assignment, now)
-        seen = self._last_observed(assignment)
+        seen, kept = self._last_observed(assignment), self._kept.get(session_id)
         return fleet.FleetSnapshot(
             nodes={node.node_id: node} if node else {},
             sessions={session_id: record} if record else {},
             assignments={session_id: assignment} if assignment else {},
             observed={session_id: seen} if seen else {},
-            restorable=frozenset({session_id} & self._restorable),
+            kept={session_id: kept} if kept else {},
             wall_now=wall_now,
         )
 
@@ -289,6 +288,12 @@ class FleetState:
 
 def _decode(raw: bytes | None, kind: type[T]) -> T | None:
     return None if raw is None else msgspec.json.decode(raw, type=kind)
+
+
+def _kept(head: SnapshotHead | None) -> fleet.Kept | None:
+    if head is None or head.generations == 0:
+        return None
+    return fleet.Kept(head.epoch, head.node_id, head.chromium_build)
 
 
 V = TypeVar("V")

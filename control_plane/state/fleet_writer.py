@@ -70,7 +70,7 @@ class FleetWriter:
         wanted = Wanted(record.tenant_id, record.engine, record.region)
         found = place(self._state.placement_snapshot(record.tenant_id, time.monotonic()), wanted)
         if isinstance(found, Unplaceable):
-            raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, str(found.reason))
+            raise BlazzError(ErrorCode.NO_NODE_AVAILABLE, found.words)
         return found.node_id
 
     async def _create_at(self, record: SessionRecord, assignment: Assignment, node_id: str) -> bool:

@@ -254,6 +254,8 @@ SAMPLES: list[msgspec.Struct] = [
         captured_at=1_790_000_000.5,
         clean=True,
         gone_at=1_790_000_009.5,
+        chromium_build="156.0.1",
+        node_id="node-a",
     ),
     snapshots.DataKeyRecord(session_id=SESSION, wrapped=b"\x00\xff", master_key_id="0" * 16),
     commands.Ping(),

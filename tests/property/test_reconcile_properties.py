@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.core import moves, reconcile
-from control_plane.core.fleet import ENGINE_MEMORY_BYTES, FleetSnapshot, NodeSnapshot
-from control_plane.core.needs import Need, NeedRules, Step, StepKind, need
+from control_plane.core.fleet import ENGINE_MEMORY_BYTES, FleetSnapshot, Kept, NodeSnapshot
+from control_plane.core.needs import Need, NeedRules, Step, StepKind, goes_on_from, need
 from control_plane.core.placement import (
     Placement,
     Places,
@@ -37,6 +37,16 @@ NEEDS = NeedRules()
 ENDED = (SessionState.LOGGED_OUT, SessionState.FAILED, SessionState.FENCED)
 
 
+NODE_IDS = ("node-0", "node-1", "node-2", "node-3")
+BUILDS = (None, "156.0.1", "157.0.1")
+snapshots = st.builds(
+    Kept,
+    epoch=st.integers(1, 3),
+    node_id=st.sampled_from([None, *NODE_IDS]),
+    chromium_build=st.sampled_from(BUILDS),
+)
+
+
 def session_id(number: int) -> str:
     return f"ses_{number:026d}"
 
@@ -50,6 +60,7 @@ def node(
     intent: NodeIntent | None = None,
     gone: bool = False,
     place: tuple[str, str, str] = ("local", "local", "127.0.0.1"),
+    build: str | None = None,
 ) -> NodeSnapshot:
     name = f"node-{number}"
     region, provider, address = place
@@ -63,6 +74,7 @@ def node(
         region,
         provider,
         address,
+        chromium_build=build,
     )
     pulse = Heartbeat(name, "i1", 1, sessions_max, ())
     return NodeSnapshot(record, state, reserved, pulse, 0.1, intent, gone)
@@ -76,6 +88,7 @@ def nodes(draw: st.DrawFn, number: int) -> NodeSnapshot:
         number,
         state=state,
         sessions_max=draw(st.integers(0, 6)),
+        build=draw(st.sampled_from(BUILDS)),
         gone=state is NodeState.LOST or (may_be_gone and draw(st.booleans())),
         intent=draw(
             st.sampled_from(
@@ -112,8 +125,8 @@ def fleets(draw: st.DrawFn) -> FleetSnapshot:
     reserved = Counter(a.node_id for a in assignments.values())
     for node_id, snapshot in known.items():
         known[node_id] = msgspec.structs.replace(snapshot, reserved=reserved[node_id])
-    restorable = draw(st.sets(st.sampled_from(sorted(sessions)))) if sessions else set()
-    return FleetSnapshot(known, sessions, assignments, observed, restorable, 100.0)
+    kept = draw(st.dictionaries(st.sampled_from(sorted(sessions)), snapshots)) if sessions else {}
+    return FleetSnapshot(known, sessions, assignments, observed, kept, 100.0)
 
 
 @st.composite
@@ -325,7 +338,7 @@ def test_a_session_that_fails_everywhere_stays_put_in_the_end(tried: int, waited
         {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
         {key: Assignment(key, "acme", "node-0", 5, failures=earlier)},
         {key: SessionObserved(key, "acme", "node-0", "i1", 5, SessionState.FAILED, 1000.0)},
-        {key},
+        {key: Kept(5)},
         1000.0 + waited_s,
     )
     step = need(fleet, fleet.sessions[key], NEEDS).step
@@ -351,7 +364,7 @@ def test_a_session_that_was_replaced_tries_again_where_it_is_but_not_for_ever(
         {key: SessionRecord(key, "acme", DesiredState.RUNNING, 0.0, EngineKind.LOOPBACK)},
         {key: Assignment(key, "acme", "node-0", 5, failures=earlier)},
         {key: seen},
-        {key},
+        {key: Kept(5)},
         1000.0 + waited_s,
     )
     found = need(fleet, fleet.sessions[key], NEEDS)
@@ -489,3 +502,43 @@ def test_how_a_session_ended_goes_along_and_only_people_bring_it_back(
     assert (moved.node_id, moved.ended, moved.ended_reason) == ("node-1", how, "why")
     there = msgspec.structs.replace(fleet, assignments={key: moved}, observed={})
     assert reconcile.plan(there, {}, {}, 0.0, RULES).steps == ()
+
+
+@given(st.lists(st.sampled_from(BUILDS), min_size=1, max_size=4), snapshots)
+def test_a_session_goes_where_its_snapshot_opens_or_to_the_disk_that_has_it(
+    builds: list[str | None], kept: Kept
+) -> None:
+    known = {f"node-{n}": node(n, build=build) for n, build in enumerate(builds)}
+    wanted = Wanted("acme", EngineKind.LOOPBACK, kept=kept)
+    found = Places(FleetSnapshot(known, {}, {}, {})).choose(wanted)
+    alike = {
+        name
+        for name, one in known.items()
+        if kept.chromium_build in (None, one.record.chromium_build)
+    }
+    if alike:
+        assert isinstance(found, Placement)
+        assert found.node_id in alike
+    elif kept.node_id in known:
+        # Updated in place, as a whole fleet may be: nobody is stranded.
+        assert found == Placement(kept.node_id)
+    else:
+        assert isinstance(found, Unplaceable)
+        assert (found.reason, found.detail) == (Reason.OTHER_BUILD, kept.chromium_build)
+        assert str(kept.chromium_build) in found.words
+
+
+@given(fleets())
+@settings(max_examples=300)
+def test_no_step_gives_a_session_to_a_browser_that_refuses_its_snapshot(
+    fleet: FleetSnapshot,
+) -> None:
+    for step in reconcile.plan(fleet, {}, {}, 0.0, RULES).steps:
+        kept = goes_on_from(fleet, step.session_id)
+        if step.to is None or kept is None:
+            continue
+        record = fleet.nodes[step.to].record
+        builds = (None, record.chromium_build)
+        assert kept.chromium_build in builds or kept.node_id == record.node_id
+        # What an unlinked device left ties nobody.
+        assert kept.epoch > fleet.assignments[step.session_id].unlinked_epoch

@@ -7,7 +7,7 @@ import pytest
 
 from control_plane.core import api_keys, failover, media_kinds, paging, session_view
 from control_plane.core.failover import Signs
-from control_plane.core.fleet import NodeSnapshot
+from control_plane.core.fleet import Kept, NodeSnapshot
 from control_plane.core.liveness import LivenessRules
 from control_plane.recipients import chat_id_of, phone_digits
 from control_plane.state.fleet_state import FleetState
@@ -22,6 +22,7 @@ from schemas.records import (
     SessionObserved,
     SessionRecord,
 )
+from schemas.snapshots import SnapshotHead
 from schemas.states import DesiredState, EngineKind, MessageKind, NodeState, SessionState
 
 RULES = LivenessRules(
@@ -251,6 +252,17 @@ def test_an_observation_of_another_placement_is_not_believed(
     _fold(state, subjects.observed_key(seen.node_id, SESSION), seen, 5)
     assert _shown(state)[0] is SessionState.PENDING
     assert state.observed(SESSION, 0.0) is None
+
+
+def test_where_a_session_can_go_on_is_known_from_its_snapshots_head(state: FleetState) -> None:
+    key, wanted = subjects.snapshot_head_key(SESSION), {SESSION: Kept(2, "node-a", "156.0.1")}
+    head = SnapshotHead(
+        SESSION, "acme", epoch=2, generations=1, chromium_build="156.0.1", node_id="node-a"
+    )
+    _fold(state, key, head, 6)
+    assert state.snapshot(0.0, 0.0).kept == state.snapshot_of(SESSION, 0.0, 0.0).kept == wanted
+    _fold(state, key, SnapshotHead(SESSION, "acme"), 7)
+    assert state.snapshot(0.0, 0.0).kept == state.snapshot_of(SESSION, 0.0, 0.0).kept == {}
 
 
 def test_nobody_is_online_on_the_word_of_a_silent_node(state: FleetState) -> None:
