@@ -69,10 +69,23 @@ async def test_every_event_arrives_signed_once_and_in_order(bus: Bus, tmp_path: 
     keys = await master_keys(bus, tmp_path)
     async with receiver() as to, webhooks(bus, keys=keys) as hooks:
         await happen(bus)  # before there was a webhook
-        await add(hooks, to)
+        hook = await add(hooks, to)
+        under_way, most = 0, 0
+
+        async def slowly(_got: Got) -> web.StreamResponse:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.005)
+            under_way -= 1
+            return web.Response()
+
+        to.answer = slowly
         ids = await happen(bus, 40)
         await has_taken(to, ids)
         assert to.ids() == ids
+        assert most == 1, "those of one session go one after the other"
+        await eventually(lambda: _all_read(hooks, hook), what="all are acknowledged")
         for got in to.got:
             assert got.signed_by == (to.secrets[0],)
             assert got.headers["content-type"] == "application/json"
@@ -85,6 +98,11 @@ async def test_every_event_arrives_signed_once_and_in_order(bus: Bus, tmp_path: 
         assert first["data"]["session_id"] == SESSION
         assert first["data"]["ack"] == "delivered"
         assert [g.payload["data"]["sequence"] for g in to.got] == list(range(2, 42))
+
+
+async def _all_read(hooks: TenantWebhooks, hook: WebhookView) -> bool:
+    backlog = (await hooks.get(TENANT, hook.webhook_id)).backlog
+    return backlog is not None and backlog.unread == 0
 
 
 async def test_types_and_sessions_choose_and_tenants_are_apart(bus: Bus) -> None:
