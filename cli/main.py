@@ -317,6 +317,22 @@ def send(
     _finish(lambda stop: run_send(SendOptions(json, engine, seconds, sends, control_planes), stop))
 
 
+@bench.command
+def chaos(
+    *,
+    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
+    minutes: Annotated[float, Parameter(help="How long things break.")] = 5.0,
+    seed: Annotated[int | None, Parameter(help="Break the same things in the same order.")] = None,
+    engine: Literal["chromium", "loopback"] = "loopback",
+    sessions: Annotated[int | None, Parameter(help="By default 12 loopback, 3 Chromium.")] = None,
+) -> None:
+    """A fleet under load while its processes are killed and cut off at every step."""
+    from bench.chaos import ChaosOptions, run_chaos
+
+    _pretty_logs(verbose=False)
+    _finish(lambda stop: run_chaos(ChaosOptions(json, minutes, seed, engine, sessions), stop))
+
+
 def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoReturn:
     _pretty_logs(verbose=False)
     _finish(run)

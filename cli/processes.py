@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -191,6 +191,15 @@ class Supervised:
         """SIGKILL it, as when its machine dies, and leave it dead until `start`."""
         self._wanted.clear()
         await self.child.kill()
+
+    @contextlib.contextmanager
+    def left_dead(self) -> Iterator[None]:
+        """For the block, however it ends, it stays dead until `start` or the end of the block."""
+        self._wanted.clear()
+        try:
+            yield
+        finally:
+            self._wanted.set()
 
     async def _start(self) -> dict[str, Any]:
         self._child = await spawn(self.spec)

@@ -130,7 +130,7 @@ async def open_stack(
     await asyncio.to_thread(ensure_key_file, plan.data_dir / MASTER_KEY_FILE)
     async with EmbeddedNats(plan.data_dir / "nats", EmbeddedSettings()) as nats:
         specs = [
-            _control_plane_spec(plan, nats, key_file, number)
+            _control_plane_spec(plan, nats, key_file, number, plan.port if number == 1 else 0)
             for number in range(1, plan.control_planes + 1)
         ]
         for node in plan.nodes:
@@ -139,10 +139,11 @@ async def open_stack(
             specs.append(_node_spec(plan, node, url, identity.seed_file))
         respawned = {} if on_respawn is None else {"on_respawn": on_respawn}
         async with supervise(specs, **respawned) as children:
+            # Should one have to be started again, people must find it where it was.
+            for number in range(1, plan.control_planes + 1):
+                there = children[control_plane_name(number)].child.facts["port"]
+                _control_plane_spec(plan, nats, key_file, number, there)
             port = children[CONTROL_PLANE].child.facts["port"]
-            if plan.port == 0:
-                # Should it have to be started again, people must find it where it was.
-                _control_plane_spec(msgspec.structs.replace(plan, port=port), nats, key_file, 1)
             info = StackInfo(
                 api_url=f"http://{_reachable(plan.host)}:{port}",
                 api_key_file=str(key_file),
@@ -168,7 +169,7 @@ def control_plane_name(number: int) -> str:
 
 
 def _control_plane_spec(
-    plan: StackPlan, nats: EmbeddedNats, key_file: Path, number: int
+    plan: StackPlan, nats: EmbeddedNats, key_file: Path, number: int, port: int
 ) -> ChildSpec:
     name = control_plane_name(number)
     url = nats.url if plan.control_plane_bus is None else plan.control_plane_bus(name, nats.url)
@@ -178,7 +179,7 @@ def _control_plane_spec(
             identity=nats.control_plane.name,
             nkey_seed_file=nats.control_plane.seed_file,
         ),
-        http=Listen(host=plan.host, port=plan.port if number == 1 else 0, rate=plan.rate),
+        http=Listen(host=plan.host, port=port, rate=plan.rate),
         services=msgspec.structs.replace(
             plan.services,
             replica=f"{CONTROL_PLANE}-{number}",
