@@ -18,7 +18,7 @@ import msgspec
 from bench.chaos_faults import Breaker, Kind, deck, parts_of
 from bench.chaos_fleet import open_fleet
 from bench.chaos_judge import Verdict, judge
-from bench.chaos_traffic import Traffic
+from bench.chaos_traffic import Record, Traffic
 from bench.report import Goal, at_least, at_most, print_report
 from cli.exit_codes import Exit
 from schemas.states import EngineKind
@@ -63,12 +63,12 @@ async def run_chaos(options: ChaosOptions, stop: asyncio.Event) -> Exit:
                 _say(
                     options,
                     f"{time.monotonic() - began:6.1f} s  {fault} {what}; "
-                    f"{len(traffic.accepted)} out, {len(traffic.inbound)} in",
+                    f"{len(traffic.record.accepted)} out, {len(traffic.record.inbound)} in",
                 )
                 await asyncio.sleep(rng.uniform(*PAUSE_S))
         took_s = time.monotonic() - began
-        _say(options, f"{len(traffic.accepted)} accepted; waiting until all is settled")
-        verdict = await judge(fleet, traffic, breaker.broken)
+        _say(options, f"{len(traffic.record.accepted)} accepted; waiting until all is settled")
+        verdict = await judge(fleet, traffic.record, breaker.broken)
         passed = fleet.armory.passed()
     figures = {
         "engine": engine,
@@ -78,18 +78,18 @@ async def run_chaos(options: ChaosOptions, stop: asyncio.Event) -> Exit:
         "verdict": _shown(verdict),
         "requests_repeated": dict(traffic.repeats),
         "refused": dict(traffic.refused),
-        "unanswered": len(traffic.unanswered),
+        "unanswered": len(traffic.record.unanswered),
         "faults": _faults(breaker),
         "never_passed_while_armed": [str(fault) for fault in breaker.never_passed],
         "steps_never_passed": sorted(set(At) - passed),
     }
-    print_report("chaos", figures, _goals(verdict, traffic))
+    print_report("chaos", figures, _goals(verdict, traffic.record))
     if stop.is_set():
         return Exit.INTERRUPTED
     return Exit.FAILED if verdict.broken() else Exit.OK
 
 
-def _goals(verdict: Verdict, traffic: Traffic) -> list[Goal]:
+def _goals(verdict: Verdict, record: Record) -> list[Goal]:
     goals = [
         at_most(name, 0, len(found), "messages")
         for name, found in (
@@ -104,7 +104,7 @@ def _goals(verdict: Verdict, traffic: Traffic) -> list[Goal]:
             ("inbound under two event ids", verdict.inbound_events_twice),
         )
     ]
-    messages = len(traffic.accepted) + len(traffic.inbound)
+    messages = len(record.accepted) + len(record.inbound)
     return [*goals, at_least("messages, both ways", MESSAGES_GOAL, messages, "messages")]
 
 

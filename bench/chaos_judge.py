@@ -15,7 +15,7 @@ import msgspec
 
 from bench.chaos_faults import Broken
 from bench.chaos_fleet import Fleet
-from bench.chaos_traffic import Accepted, Traffic
+from bench.chaos_traffic import Accepted, Record
 from sandbox.switch.log import Entry
 from schemas.api import MessagePage
 from schemas.errors import BlazzError
@@ -79,7 +79,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return {name: count for name, count in held.items() if count}
 
 
-async def judge(fleet: Fleet, traffic: Traffic, broken: Sequence[Broken]) -> Verdict:
+async def judge(fleet: Fleet, record: Record, broken: Sequence[Broken]) -> Verdict:
     """Wait until all is settled (bounded), then hold every message to the ground truth."""
     began = time.monotonic()
     ledger: dict[str, ChatMessage] = {}
@@ -87,16 +87,16 @@ async def judge(fleet: Fleet, traffic: Traffic, broken: Sequence[Broken]) -> Ver
     while True:
         ledger = await _read_ledger(fleet)
         events = await _read_events(fleet)
-        settled = _settled(traffic, ledger, events)
+        settled = _settled(record, ledger, events)
         if settled or time.monotonic() - began > SETTLE_MAX_S:
             break
         await asyncio.sleep(LOOK_EVERY_S)
     log = await fleet.stage.book.log(0, "message.accepted", "hold.started")
-    return weigh(traffic, ledger, events, log, broken, time.monotonic() - began)
+    return weigh(record, ledger, events, log, broken, time.monotonic() - began)
 
 
 def weigh(
-    traffic: Traffic,
+    record: Record,
     ledger: Mapping[str, ChatMessage],
     events: Iterable[Event],
     log: Sequence[Entry],
@@ -106,26 +106,26 @@ def weigh(
     """Count."""
     at_switch = Counter(entry.body_digest for entry in log if entry.kind == "message.accepted")
     by_state: dict[MessageState | None, list[Accepted]] = defaultdict(list)
-    for one in traffic.accepted:
+    for one in record.accepted:
         found = ledger.get(one.message_id)
         final = found is not None and found.state.final
         by_state[found.state if found is not None and final else None].append(one)
     sent, failed = by_state[MessageState.SENT], by_state[MessageState.FAILED]
     unknown = by_state[MessageState.UNKNOWN]
-    asked = [(one.digest, one.message_id) for one in traffic.accepted]
-    asked += [(text, text) for text in traffic.unanswered]
+    asked = [(one.digest, one.message_id) for one in record.accepted]
+    asked += [(text, text) for text in record.unanswered]
     told = Counter(e.data.message_id for e in events if isinstance(e.data, MessageSent))
     arrived: dict[str, set[str]] = defaultdict(set)
     for event in events:
         if isinstance(event.data, MessageReceived):
             arrived[event.data.message.message_id].add(event.event_id)
     return Verdict(
-        accepted=len(traffic.accepted),
+        accepted=len(record.accepted),
         states={state or "not final": len(of) for state, of in by_state.items() if of},
         not_final=[one.message_id for one in by_state[None]],
         lost=[one.message_id for one in sent if not at_switch[one.digest]],
         duplicates=[shown for text, shown in asked if at_switch[text] > 1],
-        out_of_order=_out_of_order(traffic.accepted, log),
+        out_of_order=_out_of_order(record.accepted, log),
         sent_all_the_same=[one.message_id for one in failed if at_switch[one.digest]],
         unexplained=[
             one.message_id for one in (*failed, *unknown) if not ledger[one.message_id].error_code
@@ -133,10 +133,10 @@ def weigh(
         unknown=[_cause(one, ledger, at_switch, broken) for one in unknown],
         failed=[_cause(one, ledger, at_switch, broken) for one in failed],
         sent_events_wrong=[one.message_id for one in sent if told[one.message_id] != 1],
-        inbound=len(traffic.inbound),
-        inbound_not_in_ledger=[id_ for id_ in traffic.inbound if id_ not in ledger],
-        inbound_no_event=[id_ for id_ in traffic.inbound if not arrived[id_]],
-        inbound_events_twice=[id_ for id_ in traffic.inbound if len(arrived[id_]) > 1],
+        inbound=len(record.inbound),
+        inbound_not_in_ledger=[id_ for id_ in record.inbound if id_ not in ledger],
+        inbound_no_event=[id_ for id_ in record.inbound if not arrived[id_]],
+        inbound_events_twice=[id_ for id_ in record.inbound if len(arrived[id_]) > 1],
         double_holds=sum(entry.kind == "hold.started" for entry in log),
         slow_to_settle_s=round(settle_s, 1),
     )
@@ -182,16 +182,16 @@ def _cause(
     }
 
 
-def _settled(traffic: Traffic, ledger: Mapping[str, ChatMessage], events: Sequence[Event]) -> bool:
+def _settled(record: Record, ledger: Mapping[str, ChatMessage], events: Sequence[Event]) -> bool:
     received = {e.data.message.message_id for e in events if isinstance(e.data, MessageReceived)}
     told = {e.data.message_id for e in events if isinstance(e.data, MessageSent)}
     out = all(
         (found := ledger.get(one.message_id)) is not None
         and found.state.final
         and (found.state is not MessageState.SENT or one.message_id in told)
-        for one in traffic.accepted
+        for one in record.accepted
     )
-    return out and all(id_ in ledger and id_ in received for id_ in traffic.inbound)
+    return out and all(id_ in ledger and id_ in received for id_ in record.inbound)
 
 
 async def _read_ledger(fleet: Fleet) -> dict[str, ChatMessage]:

@@ -43,35 +43,48 @@ class Accepted(msgspec.Struct, frozen=True):
     """How many requests it took."""
 
 
+class Record(msgspec.Struct):
+    """What was asked for, and what came of the asking."""
+
+    accepted: list[Accepted] = []
+    """In the order of acceptance, session by session."""
+    unanswered: list[str] = []
+    """Digests of those whose requests never got an answer: they may be sent or not, once."""
+    inbound: dict[str, str] = {}
+    """Session by the id of what a friend wrote to it."""
+
+
 class Traffic:
-    """`async with traffic.running(): …`, then look at what it did."""
+    """`async with traffic.running(): …`, then look at its `record`."""
 
     def __init__(self, fleet: Fleet, *, out_period_s: float, in_period_s: float) -> None:
-        self.accepted: list[Accepted] = []
-        self.unanswered: list[str] = []
-        """Digests of those whose requests never got an answer: they may be sent or not, once."""
+        self.record = Record()
         self.refused: Counter[str] = Counter()
         """Codes of final refusals."""
         self.repeats: Counter[str] = Counter()
         """Codes after which a request was repeated."""
-        self.inbound: dict[str, str] = {}
-        """Session by the id of what a friend wrote to it."""
         self._fleet = fleet
         self._periods_s = (out_period_s, in_period_s)
         self._apis = itertools.cycle(fleet.apis)
         self._stop = asyncio.Event()
+        self._drivers: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Traffic for the block; what is under way at its end is brought to an end."""
         async with asyncio.TaskGroup() as group:
             for index, linked in enumerate(self._fleet.linked):
-                group.create_task(self._send(index, linked))
-                group.create_task(self._receive(index, linked))
+                self._drivers.append(group.create_task(self._send(index, linked)))
+                self._drivers.append(group.create_task(self._receive(index, linked)))
             try:
                 yield
             finally:
                 self._stop.set()
+
+    async def stop(self) -> None:
+        """Ask for nothing new, and bring what is under way to an end, before the block's."""
+        self._stop.set()
+        await asyncio.wait(self._drivers)
 
     async def send_one(self, linked: Linked, to: Phone, text: str) -> Accepted | None:
         """Ask for one message until there is an answer; None if there never was, or a refusal."""
@@ -95,9 +108,9 @@ class Traffic:
                 accepted = Accepted(
                     session_id, number, to.wid, message.message_id, digest(text), asked_at, asked
                 )
-                self.accepted.append(accepted)
+                self.record.accepted.append(accepted)
                 return accepted
-        self.unanswered.append(digest(text))
+        self.record.unanswered.append(digest(text))
         return None
 
     async def _send(self, index: int, linked: Linked) -> None:
@@ -115,7 +128,7 @@ class Traffic:
                 return
             friend = self._fleet.friends[turn % len(self._fleet.friends)]
             sent = await friend.send_text(linked.phone.wid, f"in {index}.{turn}")
-            self.inbound[sent] = linked.session.session_id
+            self.record.inbound[sent] = linked.session.session_id
             await self._pause(self._periods_s[1])
 
     async def _pause(self, pause_s: float) -> None:

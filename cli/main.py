@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 from cyclopts import App, Group, Parameter
 
+from cli.bench_commands import add_bench_commands
 from cli.exit_codes import Exit, exit_code
 from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands, add_session_commands
@@ -236,108 +237,12 @@ def drill(
     )
 
 
-@bench.command
-def first(
-    *,
-    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
-    sends: Annotated[int, Parameter(help="How many messages to send.")] = 200,
-    memory_sessions: Annotated[
-        tuple[int, ...], Parameter(help="Session counts at which memory is read.", negative="")
-    ] = (1, 5, 10),
-    engine: Literal["chromium", "loopback"] = "chromium",
-) -> None:
-    """Time to a QR, to online, to sent; memory of a node with some sessions."""
-    from bench.first import FirstOptions, run_first
-
-    _pretty_logs(verbose=False)
-    _finish(lambda stop: run_first(FirstOptions(json, sends, memory_sessions, engine), stop))
-
-
-@bench.command
-def rounds(
-    *,
-    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
-    rounds: Annotated[int, Parameter(help="How often to stop and start.")] = 50,
-    engine: Literal["chromium", "loopback"] = "chromium",
-) -> None:
-    """Start and stop a session again and again: what stays behind?"""
-    from bench.rounds import RoundsOptions, run_rounds
-
-    _pretty_logs(verbose=False)
-    _finish(lambda stop: run_rounds(RoundsOptions(json, rounds, engine), stop))
-
-
-@bench.command
-def failover(
-    *,
-    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
-    engine: Annotated[
-        Literal["chromium", "loopback"] | None, Parameter(help="Only this one; by default both.")
-    ] = None,
-    sessions: Annotated[
-        int | None, Parameter(help="On the node; by default 30 loopback, 6 Chromium.")
-    ] = None,
-) -> None:
-    """A node is drained, and one is killed: when are its sessions online elsewhere?"""
-    from bench.failover import FailoverOptions, run_failover
-
-    _pretty_logs(verbose=False)
-    _finish(lambda stop: run_failover(FailoverOptions(json, engine, sessions), stop))
-
-
-@bench.command
-def snapshot(
-    *,
-    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
-    captures: Annotated[int, Parameter(help="How many of each kind.")] = 6,
-    period_s: Annotated[float, Parameter(help="Seconds between two captures.")] = 10.0,
-) -> None:
-    """Bytes and CPU of a session's snapshots, against zipping its storage whole each time."""
-    from bench.snapshot import SnapshotOptions, run_snapshot
-
-    _pretty_logs(verbose=False)
-    _finish(lambda stop: run_snapshot(SnapshotOptions(json, captures, period_s), stop))
-
-
-@bench.command
-def send(
-    *,
-    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
-    engine: Annotated[
-        Literal["chromium", "loopback"] | None, Parameter(help="Only this one; by default both.")
-    ] = None,
-    seconds: Annotated[float, Parameter(help="For each measurement of acceptance.")] = 6.0,
-    sends: Annotated[int, Parameter(help="Messages followed to WhatsApp, each engine.")] = 200,
-    control_planes: Annotated[int, Parameter(help="How many share the clients.")] = 1,
-) -> None:
-    """Messages accepted per second, beside raw JetStream; and how soon WhatsApp has them."""
-    from bench.send import SendOptions, run_send
-
-    _pretty_logs(verbose=False)
-    _finish(lambda stop: run_send(SendOptions(json, engine, seconds, sends, control_planes), stop))
-
-
-@bench.command
-def chaos(
-    *,
-    json: Annotated[bool, Parameter(help="Print only the JSON line.", negative="")] = False,
-    minutes: Annotated[float, Parameter(help="How long things break.")] = 5.0,
-    seed: Annotated[int | None, Parameter(help="Break the same things in the same order.")] = None,
-    engine: Literal["chromium", "loopback"] = "loopback",
-    sessions: Annotated[int | None, Parameter(help="By default 12 loopback, 3 Chromium.")] = None,
-) -> None:
-    """A fleet under load while its processes are killed and cut off at every step."""
-    from bench.chaos import ChaosOptions, run_chaos
-
-    _pretty_logs(verbose=False)
-    _finish(lambda stop: run_chaos(ChaosOptions(json, minutes, seed, engine, sessions), stop))
-
-
 def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoReturn:
     _pretty_logs(verbose=False)
     _finish(run)
 
 
+add_bench_commands(bench, _operating)
 add_node_commands(_node, _operating)
 add_session_commands(session, _operating)
 add_message_commands(message, _operating)
