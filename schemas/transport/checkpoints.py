@@ -57,6 +57,8 @@ class At(StrEnum):
     DELETE_AFTER = "delete.after", Part.CONTROL_PLANE
 
     # An event, from the node to the ledger
+    EVENT_BEFORE_KEEP = "event.before_keep", Part.NODE
+    EVENT_AFTER_KEEP = "event.after_keep", Part.NODE
     EVENT_BEFORE_PUBLISH = "event.before_publish", Part.NODE
     EVENT_AFTER_PUBLISH = "event.after_publish", Part.NODE
     FOLD_BEFORE = "fold.before", Part.CONTROL_PLANE

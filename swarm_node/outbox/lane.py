@@ -82,8 +82,10 @@ class EventLane:
             while len(self._waiting) >= waiting_max:
                 self._room.clear()
                 await self._room.wait()
+            checkpoint(At.EVENT_BEFORE_KEEP)
             known = self.add(event)
         await known.settled.wait()
+        checkpoint(At.EVENT_AFTER_KEEP)
 
     def add(self, event: Event) -> Entry:
         """Add an event at once, unless it is there already."""

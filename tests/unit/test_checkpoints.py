@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 
 from schemas.transport import checkpoints
-from schemas.transport.checkpoints import VARIABLE, Act, At, armed_file, fired_file, passed_file
+from schemas.transport.checkpoints import (
+    VARIABLE,
+    Act,
+    At,
+    Part,
+    armed_file,
+    fired_file,
+    passed_file,
+)
 
 AT = At.HEAD_AFTER_READ
 PASSES_THREE_TIMES = f"""
@@ -46,6 +54,14 @@ def test_an_armed_step_kills_at_the_passing_it_names_and_once(tmp_path: Path) ->
     assert (done.returncode, done.stdout.count("passed")) == (-signal.SIGKILL, 1)
     assert fired_file(tmp_path, AT).exists()
     assert run(tmp_path).returncode == 0
+
+
+def test_every_step_of_the_table_is_somewhere_on_the_way() -> None:
+    root = Path(checkpoints.__file__).parents[2]
+    for part, folder in ((Part.CONTROL_PLANE, "control_plane"), (Part.NODE, "swarm_node")):
+        text = "".join(path.read_text() for path in sorted((root / folder).rglob("*.py")))
+        missing = [at for at in At if at.part is part and f"checkpoint(At.{at.name})" not in text]
+        assert not missing, f"{folder} passes no {missing}"
 
 
 def test_a_step_that_was_passed_leaves_its_mark(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from schemas import switch_wire as wire
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import Delete, Edit, Forward, Media, Reaction
 from schemas.states import Ack
+from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.engines.contract import SendOutcome, SendRequest
 from swarm_node.engines.loopback import translate
 from swarm_node.engines.loopback.link import SwitchLink
@@ -34,14 +35,18 @@ class Outgoing:
     # Messages ------------------------------------------------------------------------------------
 
     async def _message(self, request: SendRequest) -> SendOutcome:
+        checkpoint(At.LOOKUP_BEFORE)
         before = self._store.sent_before(request.message_id)
+        checkpoint(At.LOOKUP_AFTER)
         if before is not None and before.ack >= wire.ACK_SENT:
             return SendOutcome(before.chat, Ack.from_level(before.ack), found_before=True)
         chat = before.chat if before is not None else await self._chat_of(request.to)
         message = await self._content(request, before, self._blank(request.message_id, chat))
         # On disk before it is on the wire: after a crash the id is found and sent as the same one.
         self._store.keep_sending(message)
+        checkpoint(At.SEND_BEFORE)
         answer = await self._link.ask_any(lambda req: translate.send_frame(req, message))
+        checkpoint(At.SEND_AFTER)
         if isinstance(answer, wire.SendFailed):
             raise translate.failure(answer.reason)
         if not isinstance(answer, wire.Sent):
