@@ -18,6 +18,7 @@ from bench.send_client import PostPlan, PublishPlan, Took
 from bench.stage import Linked, Stage, link_sessions, open_stage
 from cli.exit_codes import Exit
 from cli.stack import NodePlan, control_plane_name
+from control_plane.config import ControlPlaneSettings
 from control_plane.core.rate_limit import RatePolicy
 from schemas.api_messages import NewMessage
 from schemas.messages import Text
@@ -35,6 +36,8 @@ PACE_S: Final = 0.02
 """Between two messages of the way to WhatsApp: it is latency that is measured, not a queue's."""
 LIMIT_S: Final = 120.0
 TEXT: Final = "a message of the usual length, as a person would write it to a shop " * 2
+LANE_DEPTH_MAX: Final = 1_000_000
+"""Nothing empties the lanes of stopped sessions."""
 NO_LIMIT: Final = RatePolicy(per_s=1_000_000.0, burst=1_000_000)
 
 
@@ -62,6 +65,7 @@ async def run_send(options: SendOptions, stop: asyncio.Event) -> Exit:
             (NodePlan(NODE, "local", count + 1),),
             control_planes=options.control_planes,
             rate=NO_LIMIT,
+            services=ControlPlaneSettings(lane_depth_max=LANE_DEPTH_MAX),
         ) as stage:
             friend = await stage.book.create(FRIEND)
             numbers = [f"1555000{number:04}" for number in range(1, count + 1)]
