@@ -79,7 +79,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return {name: count for name, count in held.items() if count}
 
 
-async def judge(fleet: Fleet, record: Record, broken: Sequence[Broken]) -> Verdict:
+async def judge(
+    fleet: Fleet, record: Record, broken: Sequence[Broken], *, settle_max_s: float = SETTLE_MAX_S
+) -> Verdict:
     """Wait until all is settled (bounded), then hold every message to the ground truth."""
     began = time.monotonic()
     ledger: dict[str, ChatMessage] = {}
@@ -88,7 +90,7 @@ async def judge(fleet: Fleet, record: Record, broken: Sequence[Broken]) -> Verdi
         ledger = await _read_ledger(fleet)
         events = await _read_events(fleet)
         settled = _settled(record, ledger, events)
-        if settled or time.monotonic() - began > SETTLE_MAX_S:
+        if settled or time.monotonic() - began > settle_max_s:
             break
         await asyncio.sleep(LOOK_EVERY_S)
     log = await fleet.stage.book.log(0, "message.accepted", "hold.started")

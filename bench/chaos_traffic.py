@@ -22,7 +22,7 @@ from bench.chaos_fleet import Fleet
 from bench.stage import Linked
 from sandbox.phone import Phone
 from sandbox.switch.log import digest
-from schemas.api import NewMessage
+from schemas.api_messages import NewMessage
 from schemas.errors import BlazzError
 from schemas.messages import ChatMessage
 

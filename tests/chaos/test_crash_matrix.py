@@ -27,6 +27,7 @@ SESSIONS = 4
 NODES = ("node-a", "node-b")
 OUT_PERIOD_S, IN_PERIOD_S = 0.2, 0.4
 GOES_ON_WITHIN_S = 15.0
+SETTLE_MAX_S = 60.0
 CUT_AT = (
     At.ACCEPT_AFTER_APPEND,
     At.REQUEST_BEFORE,
@@ -84,7 +85,9 @@ async def test_after_all_of_it_every_message_is_where_it_belongs_once_and_in_ord
     matrix: Matrix,
 ) -> None:
     await matrix.traffic.stop()
-    verdict = await judge(matrix.fleet, matrix.traffic.record, matrix.breaker.broken)
+    verdict = await judge(
+        matrix.fleet, matrix.traffic.record, matrix.breaker.broken, settle_max_s=SETTLE_MAX_S
+    )
     assert verdict.broken() == {}, verdict
     assert verdict.states.keys() == {"sent"}, (verdict.unknown, verdict.failed)
     assert verdict.accepted > SESSIONS
