@@ -7,8 +7,10 @@ message of all of them. `blazz bench chaos` does the same for longer and in an o
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
+from itertools import zip_longest
 
 import pytest
 import pytest_asyncio
@@ -18,7 +20,7 @@ from bench.chaos_fleet import Fleet, open_fleet
 from bench.chaos_judge import judge
 from bench.chaos_traffic import Traffic
 from schemas.states import EngineKind
-from schemas.transport.checkpoints import At
+from schemas.transport.checkpoints import At, Part
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -28,6 +30,13 @@ NODES = ("node-a", "node-b")
 OUT_PERIOD_S, IN_PERIOD_S = 0.2, 0.4
 GOES_ON_WITHIN_S = 15.0
 SETTLE_MAX_S = 60.0
+PAIRS = [
+    tuple(at for at in pair if at is not None)
+    for pair in zip_longest(
+        *([at for at in At if at.part is part] for part in (Part.CONTROL_PLANE, Part.NODE))
+    )
+]
+"""Every step once; two at a time take half as long."""
 CUT_AT = (
     At.ACCEPT_AFTER_APPEND,
     At.REQUEST_BEFORE,
@@ -47,10 +56,12 @@ class Matrix:
         self.traffic = traffic
         self.breaker = Breaker(fleet, random.Random(0))
 
-    async def survives(self, fault: Fault) -> None:
-        """Break it; then messages are accepted again."""
-        broken = await self.breaker.carry_out(fault)
-        assert broken is not None, f"nobody passed {fault.at}"
+    async def survives(self, *faults: Fault) -> None:
+        """Break them at once; then messages are accepted again."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.breaker.carry_out(fault)) for fault in faults]
+        for fault, task in zip(faults, tasks, strict=True):
+            assert task.result() is not None, f"nobody passed {fault.at}"
         before = len(self.traffic.record.accepted)
         await eventually(
             lambda: len(self.traffic.record.accepted) > before + SESSIONS,
@@ -67,9 +78,10 @@ async def matrix() -> AsyncIterator[Matrix]:
             yield Matrix(fleet, traffic)
 
 
-@pytest.mark.parametrize("at", list(At), ids=str)
-async def test_a_process_dies_at(matrix: Matrix, at: At) -> None:
-    await matrix.survives(Fault(Kind.KILL_AT, at=at))
+@pytest.mark.parametrize("steps", PAIRS, ids="+".join)
+async def test_a_process_dies_at(matrix: Matrix, steps: tuple[At, ...]) -> None:
+    """A control plane at one step, and a node at another."""
+    await matrix.survives(*(Fault(Kind.KILL_AT, at=at) for at in steps))
 
 
 @pytest.mark.parametrize("at", CUT_AT, ids=str)
