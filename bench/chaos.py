@@ -102,6 +102,8 @@ def _goals(verdict: Verdict, record: Record) -> list[Goal]:
             ("inbound not in the ledger", verdict.inbound_not_in_ledger),
             ("inbound with no event", verdict.inbound_no_event),
             ("inbound under two event ids", verdict.inbound_events_twice),
+            ("events that a webhook never told", verdict.hooks_missing),
+            ("events that a webhook told under a new id", verdict.hooks_unknown),
         )
     ]
     messages = len(record.accepted) + len(record.inbound)

@@ -17,10 +17,14 @@ from typing import Final
 import msgspec
 
 from bench.bus_proxy import BusProxy
+from bench.chaos_receiver import Receiver
 from bench.stage import Linked, Stage, link_sessions, open_stage, wait_kept
 from cli.client import Api
 from cli.stack import NodePlan, control_plane_name
+from control_plane.config import ControlPlaneSettings
 from control_plane.core.rate_limit import RatePolicy
+from control_plane.outbound.settings import LOOPBACK_TOO
+from control_plane.webhooks.settings import WebhookSettings
 from sandbox.phone import Phone
 from schemas.states import EngineKind
 from schemas.transport.checkpoints import (
@@ -32,6 +36,7 @@ from schemas.transport.checkpoints import (
     fired_file,
     passed_file,
 )
+from schemas.webhooks import NewWebhook
 from swarm_node.core.snapshot_rules import CapturePolicy
 from swarm_node.vault.settings import VaultSettings
 
@@ -40,6 +45,13 @@ CONTROL_PLANES: Final = 2
 FRIENDS: Final = ("15559990000", "15559990001")
 ANSWER_MAX_S: Final = 10.0
 NO_LIMIT: Final = RatePolicy(per_s=1_000_000.0, burst=1_000_000)
+SERVICES: Final = ControlPlaneSettings(
+    outbound=LOOPBACK_TOO,
+    # A run has no half hours to wait.
+    webhooks=WebhookSettings(ack_wait_s=5.0, schedule_s=(0.0, 0.5, 1.0, *[5.0] * 12)),
+)
+TOLD: Final = ("message.received", "message.sent", "message.failed", "message.unknown")
+"""The events that the receiver is sent."""
 QUICK_KEEPING: Final = VaultSettings(policy=CapturePolicy(first_s=0.5))
 """Without a browser a copy is whole from the first moment."""
 
@@ -97,6 +109,8 @@ class Fleet(msgspec.Struct, frozen=True):
     armory: Armory
     linked: Sequence[Linked]
     friends: Sequence[Phone]
+    receiver: Receiver
+    """A webhook of the tenant sends it the events of `TOLD`."""
 
 
 @asynccontextmanager
@@ -130,6 +144,7 @@ async def open_fleet(
                     node_bus=address,
                     child_env=armory.env(),
                     rate=NO_LIMIT,
+                    services=SERVICES,
                     node_vault=(
                         QUICK_KEEPING if engine is EngineKind.LOOPBACK else VaultSettings()
                     ),
@@ -144,7 +159,10 @@ async def open_fleet(
             numbers = [f"1555000{number:04}" for number in range(1, sessions + 1)]
             linked = await link_sessions(stage, numbers)
             await wait_kept(stage, linked)
-            yield Fleet(stage, apis, proxies, armory, linked, friends)
+            receiver = await opened.enter_async_context(Receiver())
+            hook = NewWebhook(url=receiver.url, events=TOLD)
+            await stage.api.call("POST", "/v1/webhooks", msgspec.Raw, body=hook)
+            yield Fleet(stage, apis, proxies, armory, linked, friends, receiver)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -14,12 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from bench.chaos_faults import Broken
-from bench.chaos_fleet import Fleet
+from bench.chaos_fleet import TOLD, Fleet
 from bench.chaos_traffic import Accepted, Record
 from sandbox.switch.log import Entry
 from schemas.api import MessagePage
 from schemas.errors import BlazzError
-from schemas.events import Event, MessageReceived, MessageSent
+from schemas.events import Event, MessageReceived, MessageSent, event_name
 from schemas.messages import ChatMessage
 from schemas.resources import EVENTS
 from schemas.states import MessageDirection, MessageState
@@ -59,6 +59,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     inbound_no_event: list[str]
     inbound_events_twice: list[str]
     """More than one event id tells of its arrival."""
+    hooked: int
+    """Events that the webhook's receiver took."""
+    hooks_missing: list[str]
+    """Events (ids) on the stream that it never got."""
+    hooks_unknown: list[str]
+    """Event ids that it got and that are not on the stream."""
+    hooks_repeated: int
+    """Taken again under the same id, which a receiver has to expect."""
     double_holds: int
     slow_to_settle_s: float
 
@@ -75,6 +83,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "inbound not in the ledger": len(self.inbound_not_in_ledger),
             "inbound without an event": len(self.inbound_no_event),
             "inbound under two event ids": len(self.inbound_events_twice),
+            "webhook missing": len(self.hooks_missing),
+            "webhook under an id of its own": len(self.hooks_unknown),
         }
         return {name: count for name, count in held.items() if count}
 
@@ -86,21 +96,23 @@ async def judge(
     began = time.monotonic()
     ledger: dict[str, ChatMessage] = {}
     events: list[Event] = []
+    taken = fleet.receiver.taken
     while True:
         ledger = await _read_ledger(fleet)
         events = await _read_events(fleet)
-        settled = _settled(record, ledger, events)
+        settled = _settled(record, ledger, events) and not _hooks_missing(events, taken)
         if settled or time.monotonic() - began > settle_max_s:
             break
         await asyncio.sleep(LOOK_EVERY_S)
     log = await fleet.stage.book.log(0, "message.accepted", "hold.started")
-    return weigh(record, ledger, events, log, broken, time.monotonic() - began)
+    return weigh(record, ledger, events, taken, log, broken, time.monotonic() - began)
 
 
 def weigh(
     record: Record,
     ledger: Mapping[str, ChatMessage],
-    events: Iterable[Event],
+    events: Sequence[Event],
+    taken: Counter[str],
     log: Sequence[Entry],
     broken: Sequence[Broken],
     settle_s: float,
@@ -139,9 +151,18 @@ def weigh(
         inbound_not_in_ledger=[id_ for id_ in record.inbound if id_ not in ledger],
         inbound_no_event=[id_ for id_ in record.inbound if not arrived[id_]],
         inbound_events_twice=[id_ for id_ in record.inbound if len(arrived[id_]) > 1],
+        hooked=len(taken),
+        hooks_missing=_hooks_missing(events, taken),
+        hooks_unknown=sorted(taken.keys() - {event.event_id for event in events}),
+        hooks_repeated=taken.total() - len(taken),
         double_holds=sum(entry.kind == "hold.started" for entry in log),
         slow_to_settle_s=round(settle_s, 1),
     )
+
+
+def _hooks_missing(events: Iterable[Event], taken: Counter[str]) -> list[str]:
+    """The events that the receiver should have had by now, and has not."""
+    return [e.event_id for e in events if event_name(e.data) in TOLD and not taken[e.event_id]]
 
 
 def _out_of_order(accepted: Sequence[Accepted], log: Sequence[Entry]) -> list[str]:

@@ -31,6 +31,7 @@ from schemas.errors import BlazzError
 from schemas.resources import EVENTS
 from schemas.subjects import event_named, events_of_tenant, webhook_durable
 from schemas.transport.background import Background
+from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus
 from schemas.transport.durable import DurableSpec, InHand, Work, consume
 from schemas.webhooks import AnyEvent, Delivery, DeliveryState, WebhookRecord
@@ -155,8 +156,11 @@ class Lane:
             return
         delivery = new_delivery(self.webhook, event, work.seq)
         async with self.hand.turn(event.session_id), self._sends:
+            checkpoint(At.WEBHOOK_BEFORE_POST)
             sent_to, outcome = await self._send(delivery)
+            checkpoint(At.WEBHOOK_AFTER_POST)
         await self._settle(delivery, 0, sent_to, outcome)
+        checkpoint(At.WEBHOOK_BEFORE_ACK)
 
     # Later ones ----------------------------------------------------------------------------------
 

@@ -56,13 +56,16 @@ class At(StrEnum):
     DELETE_BEFORE = "delete.before", Part.CONTROL_PLANE
     DELETE_AFTER = "delete.after", Part.CONTROL_PLANE
 
-    # An event, from the node to the ledger
+    # An event, from the node to the ledger and to a webhook
     EVENT_BEFORE_KEEP = "event.before_keep", Part.NODE
     EVENT_AFTER_KEEP = "event.after_keep", Part.NODE
     EVENT_BEFORE_PUBLISH = "event.before_publish", Part.NODE
     EVENT_AFTER_PUBLISH = "event.after_publish", Part.NODE
     FOLD_BEFORE = "fold.before", Part.CONTROL_PLANE
     FOLD_AFTER = "fold.after", Part.CONTROL_PLANE
+    WEBHOOK_BEFORE_POST = "webhook.before_post", Part.CONTROL_PLANE
+    WEBHOOK_AFTER_POST = "webhook.after_post", Part.CONTROL_PLANE
+    WEBHOOK_BEFORE_ACK = "webhook.before_ack", Part.CONTROL_PLANE
 
     # A snapshot, from the profile to the vault
     CAPTURE_BEFORE = "capture.before", Part.NODE

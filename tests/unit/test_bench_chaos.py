@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from bench.chaos_judge import Verdict, weigh
@@ -56,7 +58,8 @@ def weighed(
     out: int, ledger: dict[str, ChatMessage], events: list[Event], log: list[Entry]
 ) -> Verdict:
     record = Record(accepted=[accepted(number) for number in range(out)])
-    return weigh(record, ledger, events, log, [], 0.0)
+    taken = Counter(event.event_id for event in events)
+    return weigh(record, ledger, events, taken, log, [], 0.0)
 
 
 def test_a_good_run_breaks_nothing() -> None:
@@ -101,12 +104,17 @@ def test_an_inbound_message_is_told_under_one_event_id() -> None:
     first, second = ledger["IN0"], ledger["IN1"]
     events = [event(n, MessageReceived(m)) for n, m in enumerate((first, first, second, second))]
     events[3] = event(2, MessageReceived(second))  # the same event again is no second one
-    verdict = weigh(record, ledger, events, [], [], 0.0)
+    verdict = weigh(
+        record, ledger, events, Counter({"evt_0": 2, "evt_2": 1, "evt_9": 1}), [], [], 0.0
+    )
     assert verdict.broken() == {
         "inbound not in the ledger": 1,
         "inbound without an event": 1,
         "inbound under two event ids": 1,
+        "webhook missing": 1,
+        "webhook under an id of its own": 1,
     }
+    assert (verdict.hooks_missing, verdict.hooks_unknown) == (["evt_1"], ["evt_9"])
     assert verdict.inbound_events_twice == ["IN0"]
 
 
