@@ -5,6 +5,7 @@ the shares (`core.shard_share`), and never touches a shard's lease: its dispatch
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -49,6 +50,7 @@ class DispatcherTeam:
                 while True:
                     await asyncio.sleep(self._profile.lease_renew_s)
                     await self._announce()
+                    self._deal()
         finally:
             forget()
             await self._leave()
@@ -59,7 +61,10 @@ class DispatcherTeam:
 
     def _deal(self) -> None:
         me = Replica(self._me.holder, self._me.incarnation)
-        others = (Replica(r.holder, r.incarnation) for r in self._state.dispatchers())
+        # By our own clock, too: an announcement that nobody takes back must not keep a share.
+        heard_since = time.monotonic() - self._profile.lease_ttl_s
+        heard = self._state.dispatchers(heard_since)
+        others = (Replica(r.holder, r.incarnation) for r in heard)
         share = share_of(me, others, len(self._dispatchers))
         metrics.SHARDS.set(len(share))
         for dispatcher in self._dispatchers:

@@ -67,7 +67,7 @@ class FleetState:
         self._sessions: dict[str, SessionRecord] = {}
         self._of_tenant: dict[str, dict[str, SessionRecord]] = {}
         self._assignments: dict[str, Assignment] = {}
-        self._dispatchers: dict[str, LeaseRecord] = {}
+        self._dispatchers: dict[str, tuple[LeaseRecord, float]] = {}
         self._observed: dict[str, dict[str, SessionObserved]] = {}
         self._listeners: list[Listener] = []
 
@@ -96,7 +96,7 @@ class FleetState:
         if key.startswith(_DISPATCHER_LEASES):
             record = _decode(raw, LeaseRecord)
             come_or_gone = (record is None) == (key in self._dispatchers)
-            _set(self._dispatchers, key, record)
+            _set(self._dispatchers, key, None if record is None else (record, now))
             if come_or_gone:
                 self.tell(None)
             return
@@ -267,9 +267,9 @@ class FleetState:
         """Every session whose place is on a node: linear in the number of sessions."""
         return [held for held in self._assignments.values() if held.node_id == node_id]
 
-    def dispatchers(self) -> list[LeaseRecord]:
-        """The replicas that dispatch, as they announced themselves."""
-        return list(self._dispatchers.values())
+    def dispatchers(self, heard_since: float) -> list[LeaseRecord]:
+        """The replicas that dispatch, as they announced themselves since then (monotonic s)."""
+        return [record for record, heard in self._dispatchers.values() if heard >= heard_since]
 
     def intent(self, node_id: str) -> NodeIntent | None:
         """What operators want of a node."""
