@@ -5,6 +5,7 @@ Owns the HTTP shape of `ports.MediaStore` and `ports.Uploads`. Never holds a who
 
 from typing import Annotated
 
+import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
@@ -124,7 +125,7 @@ async def begin_upload(
 ) -> Response[UploadView]:
     """`POST /v1/media/uploads`"""
     new, _ = await json_body(request, NewUpload, settings.json_bytes_max)
-    check_mimetype(new.mimetype)
+    new = msgspec.structs.replace(new, mimetype=check_mimetype(new.mimetype))
     return _answer(await services.uploads.begin(caller.tenant_id, new), begun=True)
 
 
