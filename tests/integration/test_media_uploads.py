@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from schemas.resources import MEDIA
 from schemas.subjects import media_ref
 from schemas.transport.connection import Bus
 from tests.integration.nats_fixture import QUICK
+from tests.waiting import eventually
 
 TENANT = "acme"
 RIVAL = "rival"
@@ -108,24 +109,36 @@ async def test_small_pieces_leave_nothing_behind(bus: Bus) -> None:
     assert set((await one.subjects()).values()) == {1}
 
 
-async def test_two_who_write_at_once_do_not_mix(bus: Bus, other: Replica) -> None:
+async def test_one_who_was_overtaken_writes_nothing_more(bus: Bus, other: Replica) -> None:
     one = replica(bus)
     begun = await one.uploads.begin(TENANT, announced())
-    results = await asyncio.gather(
-        one.uploads.append(TENANT, begun.upload_id, 0, body(DATA)),
-        other.uploads.append(TENANT, begun.upload_id, 0, body(DATA)),
-        return_exceptions=True,
-    )
-    for result in results:
-        if isinstance(result, BlazzError):
-            assert result.code is ErrorCode.UPLOAD_OFFSET_MISMATCH
-        else:
-            assert isinstance(result, Upload)
-    now = await one.uploads.upload(TENANT, begun.upload_id)
-    if now.held is None:
-        rest = body(DATA[now.offset :])
-        now = await one.uploads.append(TENANT, begun.upload_id, now.offset, rest)
-    assert await read(one, now) == DATA
+    overtaken = asyncio.Event()
+
+    async def hangs() -> AsyncIterator[bytes]:
+        yield DATA[:MEDIA_CHUNK_BYTES]
+        await overtaken.wait()
+        yield b"?" * (len(DATA) - MEDIA_CHUNK_BYTES)
+
+    async def stored() -> bool:
+        now = await other.uploads.upload(TENANT, begun.upload_id)
+        return now.offset == MEDIA_CHUNK_BYTES
+
+    async with asyncio.TaskGroup() as group:
+        slow = group.create_task(_code_of(one.uploads.append(TENANT, begun.upload_id, 0, hangs())))
+        await eventually(stored, what="the first chunk is stored")
+        rest = body(DATA[MEDIA_CHUNK_BYTES:])
+        done = await other.uploads.append(TENANT, begun.upload_id, MEDIA_CHUNK_BYTES, rest)
+        overtaken.set()
+    assert slow.result() is ErrorCode.UPLOAD_OFFSET_MISMATCH
+    assert await read(one, done) == DATA
+
+
+async def _code_of(call: Awaitable[object]) -> ErrorCode | None:
+    try:
+        await call
+    except BlazzError as error:
+        return error.code
+    return None
 
 
 async def test_two_who_begin_at_once_share_one_upload(bus: Bus, other: Replica) -> None:
