@@ -107,11 +107,15 @@ async def _refused(rig: Rig, group: str, asked: str, root: Path) -> None:
         assert refused.value.code is ErrorCode.MESSAGE_REFUSED
     (kept,) = [m for m in await rig.book.phone(EVE).messages(group) if m.message.id == asked]
     assert (kept.message.body, kept.message.deleted) == ("who comes?", False)
-    # Deleted messages are not passed on.
+    # Deleted messages are not passed on, and a reply to one is a plain message.
     gone = MessageRef(hex_id(7), EVE_LID, from_me=True)
+    await _send(rig, 22, EVE_LID, Text("as I said", reply_to=hex_id(7)))
     with pytest.raises(BlazzError) as refused:
         await _send(rig, 21, BOB_WID, Forward(gone))
     assert refused.value.code is ErrorCode.MESSAGE_REFUSED
+    with pytest.raises(BlazzError) as nobody:
+        await _send(rig, 23, group, Text("hello @all", mentions=(group,)))
+    assert nobody.value.code is ErrorCode.RECIPIENT_INVALID
     with pytest.raises(BlazzError) as unknown:
         await rig.live.mark_seen("15559999@c.us")
     assert unknown.value.code is ErrorCode.CHAT_NOT_FOUND

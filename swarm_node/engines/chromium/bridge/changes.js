@@ -5,27 +5,35 @@
 
 const textFor = (text) => text.trim(); // as wa-js sends an edit
 
-const myReaction = async (msg) => {
-  const { reactionByMe } = (await WPP.whatsapp.functions.getReactions(String(msg.id))) ?? {};
-  // Shown before WhatsApp has it: then it is sent again, which changes nothing.
-  if (!reactionByMe || reactionByMe.isSendFailure || reactionByMe.ack === 0) return '';
-  return reactionByMe.reactionText ?? '';
-};
-
+// `isDone` answers null where the page can't tell; then the answer to the act itself must do.
+// `make` answers true when WhatsApp itself has confirmed the act.
 const CHANGES = {
   reaction: {
-    isDone: async (msg, { emoji }) => (await myReaction(msg)) === emoji,
+    isDone: async (msg, { emoji }) => {
+      const known = await orNothing(
+        () => WPP.whatsapp.functions.getReactions(String(msg.id)),
+        undefined,
+      );
+      if (known === undefined) return null;
+      const mine = known?.reactionByMe;
+      // Shown before WhatsApp has it: then it is sent again, which changes nothing.
+      if (mine?.isSendFailure || mine?.ack === 0) return false;
+      return (mine?.reactionText ?? '') === emoji;
+    },
     make: async (_chat, msg, { emoji }) => {
-      check(await WPP.chat.sendReactionToMessage(String(msg.id), emoji || false));
+      const sent = await WPP.chat.sendReactionToMessage(String(msg.id), emoji || false);
+      return check(sent);
     },
   },
   edit: {
-    isDone: async (msg, { text }) => textOf(msg) === textFor(text),
+    isDone: async (msg, { text }) =>
+      (isMedia(msg) ? msg.caption : msg.body) === textFor(text),
     make: async (_chat, msg, { text, mentions }) => {
       if (!msg.id.fromMe) throw new CallError('not_ours');
       const options = { linkPreview: false, detectMentioned: false, markIsRead: false };
       if (mentions.length) options.mentionedList = mentions;
       await WPP.chat.editMessage(String(msg.id), text, options);
+      return false;
     },
   },
   delete: {
@@ -35,6 +43,7 @@ const CHANGES = {
       if (!msg.id.fromMe) throw new CallError('not_ours');
       const done = await WPP.chat.deleteMessage(chat.id, String(msg.id), true, true);
       if (!done.isRevoked) throw new CallError('refused');
+      return false;
     },
   },
 };
@@ -68,7 +77,7 @@ const madeByUs = async (request, msg, work) => {
 
 const isDoneBy = async (until, isDone) => {
   while (Date.now() < until) {
-    if (await isDone()) return true;
+    if ((await isDone()) !== false) return true;
     await sleep(POLL_MS);
   }
   return false;
@@ -79,10 +88,10 @@ const change = async (request, until) => {
   const { isDone, make } = CHANGES[request.kind];
   const { chat, msg } = await targetOf(request.target);
   const answer = { chat: idOf(chat.id), ack: 1, found: false };
-  if (await isDone(msg, request)) return { ...answer, found: true };
+  if ((await isDone(msg, request)) === true) return { ...answer, found: true };
   return madeByUs(request, msg, async () => {
-    await make(chat, msg, request);
-    if (!(await isDoneBy(until, () => isDone(msg, request)))) throw new CallError('timeout');
-    return answer;
+    const confirmed = await make(chat, msg, request);
+    if (confirmed || (await isDoneBy(until, () => isDone(msg, request)))) return answer;
+    throw new CallError('timeout');
   });
 };

@@ -124,6 +124,6 @@ const hand = async (chat, key, request) => {
   if (request.mentions?.length) options.mentionedList = request.mentions;
   // wa-js wants the quoted message itself; a reply to one that is gone is sent as a plain message.
   const quoted = request.replyTo && (await findIn(chat, { id: request.replyTo }));
-  if (quoted) options.quotedMsg = quoted;
+  if (quoted && String(quoted.type) !== 'revoked') options.quotedMsg = quoted;
   return RECIPES[request.kind](chat, request, options);
 };

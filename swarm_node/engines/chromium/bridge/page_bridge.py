@@ -48,6 +48,12 @@ CODES: Final[dict[str, tuple[ErrorCode, str]]] = {
     "not_subscribed": (ErrorCode.PAGE_TIMEOUT, "WhatsApp took no subscription"),
     "not_ours": (ErrorCode.MESSAGE_REFUSED, "that message is not ours"),
     "edit_message_error": (ErrorCode.MESSAGE_REFUSED, "WhatsApp lets it be edited no more"),
+    "quoted_msg_can_not_reply": (ErrorCode.MESSAGE_REFUSED, "that message takes no reply"),
+    "mentioned_is_not_user": (ErrorCode.RECIPIENT_INVALID, "only people can be mentioned"),
+    "can_not_send_message_to_this_groupType": (
+        ErrorCode.MESSAGE_REFUSED,
+        "a community takes no messages; write to its announcement group",
+    ),
     "not_forwardable": (ErrorCode.MESSAGE_REFUSED, "such a message can't be forwarded"),
     "invalid_wid": (ErrorCode.RECIPIENT_INVALID, ""),
     "refused": (ErrorCode.MESSAGE_REFUSED, "WhatsApp gave the send's result as failed"),

@@ -20,11 +20,11 @@ const acked = async (keys, until) => {
   return null;
 };
 
-// A failure of a send is its result, not an exception.
+// A failure of a send is its result, not an exception. Answers whether WhatsApp said OK.
 const REFUSED = new Set(['ERROR_UNKNOWN', 'ERROR_CANCELLED']);
 const check = (sent) => {
   const result = sent?.sendMsgResult?.messageSendResult ?? sent?.sendMsgResult;
-  if (typeof result !== 'string' || result === 'OK') return;
+  if (typeof result !== 'string' || result === 'OK') return result === 'OK';
   throw new CallError(REFUSED.has(result) ? 'refused' : 'send_failed', result);
 };
 
