@@ -6,7 +6,7 @@
 
 const RECENT = 'blazz.recent';
 const RECENT_MAX = 200;
-const KNOWN_MAX = 500;
+const KNOWN_MAX = 300;
 const KEEP_AFTER_MS = 1000;
 
 const recent = {
