@@ -317,6 +317,7 @@ class CommitSnapshot(msgspec.Struct, frozen=True):
     the pointer is written under the assignment's fence.
 
     `proven_generation`: the one this epoch was restored from, once it has come online.
+    `linked_epoch`: see `SnapshotGeneration`.
     """
 
     node_id: NodeId
@@ -325,6 +326,7 @@ class CommitSnapshot(msgspec.Struct, frozen=True):
     snapshot: SnapshotObject
     manifest: SnapshotManifest
     proven_generation: int | None = None
+    linked_epoch: Annotated[int, Meta(ge=0)] = 0
 
 
 class SnapshotStored(msgspec.Struct, frozen=True):

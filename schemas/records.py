@@ -148,7 +148,11 @@ class Assignment(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SessionObserved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a session's node last saw of it; written by that node on change."""
+    """What a session's node last saw of it; written by that node on change.
+
+    `linked_epoch`: the epoch under which its device was linked, as far as the node knows (0: it
+    does not). What is of an earlier link must not come back.
+    """
 
     session_id: SessionId
     tenant_id: TenantId
@@ -161,6 +165,7 @@ class SessionObserved(msgspec.Struct, frozen=True, omit_defaults=True):
     phone: str | None = None
     lid: str | None = None
     push_name: str | None = None
+    linked_epoch: int = 0
 
 
 class LeaseRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -57,7 +57,11 @@ class SnapshotObject(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SnapshotGeneration(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A baseline and its deltas, in order. `proven` once a restore of it came online."""
+    """A baseline and its deltas, in order. `proven` once a restore of it came online.
+
+    `linked_epoch`: the epoch under which its device was linked; one of an earlier link is of
+    another device. 0: of a release that did not say.
+    """
 
     generation: int
     epoch: int
@@ -65,6 +69,7 @@ class SnapshotGeneration(msgspec.Struct, frozen=True, omit_defaults=True):
     manifest: SnapshotManifest
     objects: tuple[SnapshotObject, ...]
     proven: bool = False
+    linked_epoch: int = 0
 
 
 class SnapshotPointer(msgspec.Struct, frozen=True, omit_defaults=True):

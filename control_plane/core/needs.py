@@ -141,10 +141,15 @@ def ended(seen: SessionObserved | None) -> bool:
 
 def unlinked_epoch(assignment: Assignment, seen: SessionObserved | None) -> int:
     """`Assignment.unlinked_epoch` for what replaces this assignment. `seen`: what its node wrote
-    last, by whichever run."""
+    last, by whichever run.
+
+    A link ends the one before it, whether or not anybody saw that go: what is of epochs before it
+    is of another device, though nothing of the new one be stored yet.
+    """
     if unlinked_now(assignment, seen):
         return assignment.epoch
-    return assignment.unlinked_epoch
+    linked = min(seen.linked_epoch, assignment.epoch) if seen is not None else 0
+    return max(assignment.unlinked_epoch, linked - 1)
 
 
 def unlinked_now(assignment: Assignment, seen: SessionObserved | None) -> bool:

@@ -81,6 +81,7 @@ def _begin(
         node_id=commit.node_id,
         manifest=commit.manifest,
         objects=(commit.snapshot,),
+        linked_epoch=min(commit.linked_epoch, commit.epoch),
     )
     return msgspec.structs.replace(pointer, generations=(generation, *pointer.generations))
 

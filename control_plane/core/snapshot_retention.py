@@ -1,12 +1,28 @@
-"""Which generations of a session are kept: pure.
+"""Which generations of a session are offered to a start, and which are kept: pure.
 
-Owns the rule that the last good one is never deleted, whatever happened to the session. Never
+Owns the rules that nothing of an earlier link comes back, and that the last good one is never
+deleted, whatever happened to the session. Never
 looks into a store: who asks says which generations it could read through and through.
 """
 
 from collections.abc import Collection, Sequence
 
 from schemas.snapshots import GENERATIONS_KEPT, SnapshotGeneration
+
+
+def of_last_link(generations: Sequence[SnapshotGeneration]) -> tuple[SnapshotGeneration, ...]:
+    """Those of `generations` (newest first) of the device that was linked last. The others may be
+    of another account even: the session must rather show a code than come up as that.
+
+    One that does not say (0) is judged by its place: it is out if a newer one says that it is.
+    """
+    found: list[SnapshotGeneration] = []
+    last = 0
+    for each in generations:
+        last = max(last, each.linked_epoch)
+        if each.linked_epoch >= last:
+            found.append(each)
+    return tuple(found)
 
 
 def kept(
@@ -22,13 +38,15 @@ def kept(
     newest that is proven and can be read. When none can be read, all stay: the store may be at
     fault, not the snapshots, and what is deleted does not come back.
 
-    Those of an account that was unlinked (`Assignment.unlinked_epoch`) are good for nothing once
-    there is a good one of the next link.
+    Those of an account that was unlinked (`Assignment.unlinked_epoch`), or of an earlier link, are
+    good for nothing once there is a good one of the last link.
     """
     good = [each for each in generations if each.generation in readable]
     if not good:
         return tuple(generations)
-    good = [each for each in good if each.epoch > unlinked_epoch] or good
+    last_link = of_last_link(generations)
+    alive = [each for each in good if each in last_link and each.epoch > unlinked_epoch]
+    good = alive or good
     proven = next((each for each in good if each.proven), good[0])
     last_good = {good[0].generation, proven.generation}
     return tuple(

@@ -3,6 +3,7 @@
 Owns putting the two together. Never starts anything.
 """
 
+from control_plane.core.snapshot_retention import of_last_link
 from control_plane.vault.data_keys import DataKeys
 from control_plane.vault.pointers import Pointers
 from schemas.ids import SessionId, TenantId
@@ -21,7 +22,7 @@ class VaultAdmission:
     ) -> tuple[bytes, tuple[SnapshotGeneration, ...]]:
         """See `ports.SnapshotAdmission.admission`."""
         held = await self._pointers.read(tenant, session)
-        return await self._keys.ensure(session), held.pointer.generations
+        return await self._keys.ensure(session), of_last_link(held.pointer.generations)
 
 
 class NoSnapshots:

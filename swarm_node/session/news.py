@@ -1,7 +1,7 @@
 """News: a session's new state, told to everybody who wants to know.
 
-Owns the telling: the log, the metrics' callback, the observed record and the event. Never decides
-what is news.
+Owns the telling: the safekeeping, the log, the metrics' callback, the observed record and the
+event. Never decides what is news.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from schemas.states import SessionState
 from swarm_node.engines.contract import Identity
 from swarm_node.outbox.outbox import SessionOutbox
 from swarm_node.session.observed import RunnerIdentity, observed_record
+from swarm_node.session.safekeeping import Safekeeping
 
 Observe = Callable[[SessionObserved], None]
 OnTransition = Callable[[SessionState, SessionState, str | None], None]
@@ -27,12 +28,14 @@ class StateNews:
         self,
         who: RunnerIdentity,
         *,
+        keeping: Safekeeping,
         log: FilteringBoundLogger,
         outbox: SessionOutbox,
         observe: Observe,
         on_transition: OnTransition,
     ) -> None:
         self._who = who
+        self._keeping = keeping
         self._log = log
         self._outbox = outbox
         self._observe = observe
@@ -43,13 +46,22 @@ class StateNews:
     ) -> None:
         """The session left the state `before`; `since` is Unix seconds."""
         after, reason = now.state, now.reason
+        # First: a link that it sees now is to stand in the record.
+        self._keeping.note_state(after)
         self._log.info(
             "session.state_changed",
             **{log_keys.PREVIOUS: before, log_keys.STATE: after, log_keys.REASON: reason},
         )
         self._on_transition(before, after, reason)
         self._observe(
-            observed_record(self._who, state=after, since=since, reason=reason, identity=identity)
+            observed_record(
+                self._who,
+                state=after,
+                since=since,
+                reason=reason,
+                identity=identity,
+                linked_epoch=self._keeping.linked_epoch,
+            )
         )
         self._outbox.put_now(
             events.SessionStateChanged(state=after, previous=before, reason=reason)

@@ -50,6 +50,16 @@ class RunnerIdentity(msgspec.Struct, frozen=True):
     node_id: str
     incarnation: str
 
+    @property
+    def log_fields(self) -> dict[str, str | int]:
+        """What every line of the session's log bears."""
+        return {
+            log_keys.TENANT: self.tenant_id,
+            log_keys.SESSION: self.session_id,
+            log_keys.NODE: self.node_id,
+            log_keys.EPOCH: self.epoch,
+        }
+
 
 def observed_record(
     who: RunnerIdentity,
@@ -58,6 +68,7 @@ def observed_record(
     since: float,
     reason: str | None,
     identity: Identity | None,
+    linked_epoch: int,
 ) -> SessionObserved:
     """What is written of a session in a state; `since` is Unix seconds."""
     return SessionObserved(
@@ -72,6 +83,7 @@ def observed_record(
         phone=identity.phone if identity else None,
         lid=identity.lid if identity else None,
         push_name=identity.name if identity else None,
+        linked_epoch=linked_epoch,
     )
 
 

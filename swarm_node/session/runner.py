@@ -79,16 +79,14 @@ class SessionRunner:
         self._failures = backoff.Failures()
         self._tasks = Background()
         self._prober = Prober(self)
-        self._log = log.bind(
-            **{
-                log_keys.TENANT: who.tenant_id,
-                log_keys.SESSION: who.session_id,
-                log_keys.NODE: who.node_id,
-                log_keys.EPOCH: who.epoch,
-            }
-        )
+        self._log = log.bind(**who.log_fields)
         self._news = StateNews(
-            who, log=self._log, outbox=outbox, observe=observe, on_transition=on_transition
+            who,
+            keeping=self._keeping,
+            log=self._log,
+            outbox=outbox,
+            observe=observe,
+            on_transition=on_transition,
         )
 
     # What others may see and ask ---------------------------------------------------------------
@@ -335,7 +333,7 @@ class SessionRunner:
         for effect in effects:
             await self._end_effect(effect)
         if news:
-            self._tell(before)
+            self._news.tell(before, self.answer(), since=self.since, identity=self.identity)
         for effect in effects:
             self._start_effect(effect)
 
@@ -394,7 +392,3 @@ class SessionRunner:
         if slot is self._slot and not slot.ending and self.state is SessionState.STARTING:
             failed = contract.EngineFailed(ErrorCode.PAGE_NOT_READY, "nothing came of the start")
             await self._mailbox.put(Saw(slot, failed))
-
-    def _tell(self, before: SessionState) -> None:
-        self._keeping.note_state(self.state)
-        self._news.tell(before, self.answer(), since=self.since, identity=self.identity)

@@ -20,6 +20,11 @@ class Safekeeping(Protocol):
         """Why the session begins without its state (`restore_failed`), until it is online again."""
         ...
 
+    @property
+    def linked_epoch(self) -> int:
+        """The epoch under which the profile's device was linked; 0: not known."""
+        ...
+
     async def prepare(self) -> dict[str, str] | None:
         """Make the profile on disk the newest there is, before a launch. Returns what the page's
         localStorage must hold (`EngineSpec.page_storage`). Bounded.
@@ -66,6 +71,11 @@ class NotKept:
     def trouble(self) -> str | None:
         """None: nothing is restored."""
         return None
+
+    @property
+    def linked_epoch(self) -> int:
+        """0: there is nothing older that could come back."""
+        return 0
 
     async def prepare(self) -> dict[str, str] | None:
         """Leave the profile as it is."""

@@ -85,7 +85,9 @@ class VaultLine:
             )
             await self._tried(PUT, chunk, SnapshotStored)
 
-    async def commit(self, stored: SnapshotObject, manifest: SnapshotManifest) -> None:
+    async def commit(
+        self, stored: SnapshotObject, manifest: SnapshotManifest, *, linked_epoch: int
+    ) -> None:
         """Make it count. Raises `CommitUnknownError` when no certain answer came."""
         question = CommitSnapshot(
             node_id=self._node_id,
@@ -94,6 +96,7 @@ class VaultLine:
             snapshot=stored,
             manifest=manifest,
             proven_generation=self.proven_generation,
+            linked_epoch=linked_epoch,
         )
         try:
             await self._tried(COMMIT, question, SnapshotStored)

@@ -23,6 +23,7 @@ class LocalState(msgspec.Struct, frozen=True, omit_defaults=True):
     - `number`: of the last object that was begun under `epoch`; the next one is higher.
     - `last_object`: the last one committed. `page_storage`: as last read from the page.
     - `clean`: the profile was closed in its own time, so the disk lacks nothing.
+    - `linked_epoch`: the epoch under which the profile's device was linked; 0: not known.
     """
 
     epoch: int
@@ -30,6 +31,7 @@ class LocalState(msgspec.Struct, frozen=True, omit_defaults=True):
     last_object: str | None = None
     page_storage: dict[str, str] | None = None
     clean: bool = False
+    linked_epoch: int = 0
 
     @property
     def mark(self) -> LocalMark:

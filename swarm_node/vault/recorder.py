@@ -63,11 +63,29 @@ class Recorder:
         self._chain: Chain | None = None
         self._marks: dict[str, FileMark] = {}
         self._stored_storage: dict[str, str] | None = None
+        self._link_unsaved = False
 
     @property
     def page_storage(self) -> dict[str, str] | None:
         """As last read from the page."""
         return self._state.page_storage
+
+    @property
+    def linked_epoch(self) -> int:
+        """The epoch under which the profile's device was linked; 0: not known."""
+        return self._state.linked_epoch
+
+    def note_linked(self) -> None:
+        """A person has just linked a device: nothing that was captured is of that one."""
+        self._state = msgspec.structs.replace(self._state, linked_epoch=self._epoch)
+        self._chain = None
+        self._link_unsaved = True
+
+    async def save_link(self) -> None:
+        """Remember a link over a crash, before the first capture does."""
+        if self._link_unsaved:
+            self._link_unsaved = False
+            await self._remember(self._state)
 
     async def begin(self, state: LocalState) -> None:
         """The profile is about to be used under this epoch. A restored or unknown profile begins a
@@ -141,7 +159,7 @@ class Recorder:
                 checkpoint(At.PUT_BEFORE)
                 await self._line.put(name, sealed.data)
                 checkpoint(At.PUT_AFTER)
-                await self._line.commit(described, self._manifest)
+                await self._line.commit(described, self._manifest, linked_epoch=self.linked_epoch)
                 checkpoint(At.COMMIT_AFTER)
             except CommitUnknownError as error:
                 raise BlazzError(

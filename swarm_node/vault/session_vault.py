@@ -70,6 +70,7 @@ class SessionVault:
         self.trouble: str | None = None
         self._aside_kept = False
         self._engine: Engine | None = None
+        self._state = SessionState.PENDING
         self._capture = CaptureState()
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -126,18 +127,30 @@ class SessionVault:
         if self._failed and self._restored is None:
             begins = Origin.VAULT
         storage: dict[str, str] | None = None
+        linked_epoch = local.linked_epoch if local is not None else 0
         if begins is Origin.VAULT:
             storage = await self._from_vault(profile_there=there)
+            if self._restored is not None:
+                linked_epoch = self._restored.linked_epoch
         elif begins is Origin.LOCAL and local is not None and not local.clean:
             # A crash: the disk may lack what the page had stored in its last minute.
             storage = local.page_storage
-        elif begins is Origin.NOTHING and there:
-            # Of a device that was unlinked, here or elsewhere.
-            await in_thread(lambda: shutil.rmtree(self._folder.profile_dir))
+        elif begins is Origin.NOTHING:
+            # Whatever device it gets, it gets it now.
+            linked_epoch = self._epoch
+            if there:
+                # Of a device that was unlinked, here or elsewhere.
+                await in_thread(lambda: shutil.rmtree(self._folder.profile_dir))
         number = self._last_number(local)
         last = local.last_object if local is not None and local.epoch == self._epoch else None
         await self._recorder.begin(
-            LocalState(self._epoch, number=number, last_object=last, page_storage=storage)
+            LocalState(
+                self._epoch,
+                number=number,
+                last_object=last,
+                page_storage=storage,
+                linked_epoch=linked_epoch,
+            )
         )
         return storage
 
@@ -205,6 +218,9 @@ class SessionVault:
 
     def note_state(self, state: SessionState) -> None:
         """See `Safekeeping.note_state`."""
+        if state in _LINKED and self._state.needs_link:
+            self._recorder.note_linked()
+        self._state = state
         now_s = time.monotonic()
         linked_at_s = (self._capture.linked_at_s or now_s) if state in _LINKED else None
         online = state is SessionState.ONLINE
@@ -223,6 +239,11 @@ class SessionVault:
             self.fence()
         self._changed.set()
 
+    @property
+    def linked_epoch(self) -> int:
+        """See `Safekeeping.linked_epoch`."""
+        return self._recorder.linked_epoch
+
     def note_activity(self) -> None:
         """See `Safekeeping.note_activity`."""
         if self._capture.active_since_s is None:
@@ -240,6 +261,7 @@ class SessionVault:
         """See `Safekeeping.run`."""
         while True:
             self._changed.clear()
+            await self._save_link()
             due_s = None
             if self._allowed():
                 due_s = capture_due_s(self._share.settings.policy, self._capture, self._spread)
@@ -251,6 +273,14 @@ class SessionVault:
                 continue
             async with self._share.places, self._turn:
                 await self._capture_now()
+
+    async def _save_link(self) -> None:
+        async with self._turn:
+            try:
+                await self._recorder.save_link()
+            except OSError as error:
+                # The first capture tries again.
+                self._capture_failed(error)
 
     async def _capture_now(self) -> None:
         engine, state = self._engine, self._capture

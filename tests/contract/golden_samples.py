@@ -51,6 +51,7 @@ _generation = snapshots.SnapshotGeneration(
     ),
     objects=(_snapshot,),
     proven=True,
+    linked_epoch=2,
 )
 _ref = messages.MediaRef(
     media_id=MEDIA, mimetype="image/png", size_bytes=68, sha256=SHA, filename="a.png"
@@ -237,6 +238,7 @@ SAMPLES: list[msgspec.Struct] = [
         snapshot=_snapshot,
         manifest=_generation.manifest,
         proven_generation=4,
+        linked_epoch=2,
     ),
     commands.SnapshotStored(name=_snapshot.name, committed=True),
     commands.GetSnapshotChunk(
@@ -356,6 +358,7 @@ SAMPLES: list[msgspec.Struct] = [
         phone="15550000001",
         lid="999@lid",
         push_name="Ann",
+        linked_epoch=2,
     ),
     records.LeaseRecord(holder="node-a", incarnation="i", acquired_at=1_790_000_000.5),
     records.EpochRecord(epoch=3),

@@ -160,9 +160,11 @@ class World:
         answer: c.SendAnswer = await self.ask("send_message", command)
         return answer
 
-    async def qr(self, session: str, *, renew: bool = False) -> c.QrAnswer:
-        command = c.GetQr(session_id=session, epoch=1, renew=renew)
-        answer: c.QrAnswer = await self.ask("get_qr", command)
+    async def qr(
+        self, session: str, *, renew: bool = False, node_id: str = NODE, epoch: int = 1
+    ) -> c.QrAnswer:
+        command = c.GetQr(session_id=session, epoch=epoch, renew=renew)
+        answer: c.QrAnswer = await self.ask("get_qr", command, node_id=node_id)
         return answer
 
     # What is seen ------------------------------------------------------------------------------

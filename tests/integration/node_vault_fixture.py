@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from control_plane.core.liveness import LivenessRules
+from control_plane.core.snapshot_retention import of_last_link
 from control_plane.state.fleet_state import FleetState
 from control_plane.vault.jetstream_store import JetStreamSnapshotStore
 from control_plane.vault.pointers import Pointers
@@ -94,7 +95,8 @@ class VaultWorld:
     ) -> c.SessionAnswer:
         """Assign the session and start it, as the reconciler does."""
         revision = await self.assign(session, node_id, epoch)
-        found = await self.generations(session) if generations is None else generations
+        stored = of_last_link(await self.generations(session))
+        found = stored if generations is None else generations
         command = c.StartSession(
             session_id=session,
             epoch=epoch,

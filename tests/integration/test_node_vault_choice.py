@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from control_plane.core.snapshot_retention import of_last_link
 from schemas import commands as c
 from schemas.errors import ErrorCode
 from schemas.events import MessageReceived, SessionQr, SessionStateChanged
@@ -175,6 +176,36 @@ async def test_when_nothing_comes_up_a_code_is_shown_with_the_reason(
         await vault.start(session, node_id=OTHER_NODE, epoch=2, generations=(torn,))
         seen = await world.reaches(session, SessionState.PAIRING, node_id=OTHER_NODE)
         assert seen.reason == ErrorCode.RESTORE_FAILED
+
+
+async def test_a_link_retires_what_is_of_the_link_before(vault_world: VaultWorld) -> None:
+    vault, world = vault_world, vault_world.world
+    async with vault.node() as first, vault.node(OTHER_NODE) as second:
+        session = await linked(vault)
+        old = await vault.stored(session)
+        assert old.linked_epoch == 1
+        await killed(first)
+        # Nobody saw a logout: it does not open, and somebody links another number.
+        torn = msgspec.structs.replace(old, objects=_lost(old))
+        await vault.start(session, node_id=OTHER_NODE, epoch=2, generations=(torn,))
+        await world.reaches(session, SessionState.PAIRING, node_id=OTHER_NODE)
+        phone = await world.phone("15559999")
+        await phone.scan((await world.qr(session, node_id=OTHER_NODE, epoch=2)).value)
+        seen = await world.reaches(session, SessionState.ONLINE, node_id=OTHER_NODE)
+        # Told at once, before anything of it is stored: see `core.needs.unlinked_epoch`.
+        assert seen.linked_epoch == 2
+        await vault.stored(session)
+        await killed(second)
+    assert [one.linked_epoch for one in await vault.generations(session)] == [2, 1]
+    new = of_last_link(await vault.generations(session))
+    assert [one.linked_epoch for one in new] == [2]
+    async with vault.node():
+        # The old number's profile still lies here, and its generation is in the vault.
+        await vault.start(session, epoch=3)
+        seen = await world.reaches(session, SessionState.ONLINE)
+        assert (seen.phone, seen.linked_epoch) == ("15559999", 2)
+        assert (await vault.stored(session)).linked_epoch == 2
+    assert world.states(session).count(SessionState.PAIRING) == 2
 
 
 async def test_another_build_refuses_instead_of_beginning_anew(vault_world: VaultWorld) -> None:

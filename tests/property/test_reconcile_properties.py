@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from control_plane.core import moves, reconcile
 from control_plane.core.fleet import ENGINE_MEMORY_BYTES, FleetSnapshot, Kept, NodeSnapshot
-from control_plane.core.needs import Need, NeedRules, Step, StepKind, goes_on_from, need
+from control_plane.core.needs import (
+    Need,
+    NeedRules,
+    Step,
+    StepKind,
+    goes_on_from,
+    need,
+    unlinked_epoch,
+)
 from control_plane.core.placement import (
     Placement,
     Places,
@@ -542,3 +550,16 @@ def test_no_step_gives_a_session_to_a_browser_that_refuses_its_snapshot(
         assert kept.chromium_build in builds or kept.node_id == record.node_id
         # What an unlinked device left ties nobody.
         assert kept.epoch > fleet.assignments[step.session_id].unlinked_epoch
+
+
+@given(st.integers(1, 5), st.integers(0, 5), st.integers(0, 9), st.booleans())
+def test_a_link_retires_the_epochs_before_it_and_never_its_own(
+    epoch: int, unlinked: int, linked: int, logged_out: bool
+) -> None:
+    key = session_id(1)
+    state = SessionState.LOGGED_OUT if logged_out else SessionState.ONLINE
+    placed = Assignment(key, "acme", "node-0", epoch, unlinked_epoch=min(unlinked, epoch - 1))
+    seen = SessionObserved(key, "acme", "node-0", "i1", epoch, state, 0.0, linked_epoch=linked)
+    retired = unlinked_epoch(placed, seen)
+    assert retired >= max(placed.unlinked_epoch, min(linked, epoch) - 1)
+    assert (retired >= epoch) == logged_out

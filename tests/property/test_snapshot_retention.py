@@ -80,6 +80,26 @@ def test_the_last_good_ones_of_the_present_link_stay(
         assert good[0] in kept, "nothing of the next link is safe yet"
 
 
+@given(histories(), st.lists(st.integers(0, 3), min_size=15, max_size=15), st.integers(1, 6))
+def test_nothing_of_an_earlier_link_is_offered_or_holds_up_the_pruning(
+    history: tuple[list[SnapshotGeneration], set[int]], links: list[int], number: int
+) -> None:
+    plain, readable = history
+    # The newer a generation, the later its link.
+    generations = [
+        msgspec.structs.replace(one, linked_epoch=link)
+        for one, link in zip(plain, sorted(links, reverse=True), strict=False)
+    ]
+    offered = snapshot_retention.of_last_link(generations)
+    assert list(offered) == generations[: len(offered)]
+    assert {one.linked_epoch for one in offered} == {one.linked_epoch for one in generations[:1]}
+    kept = snapshot_retention.kept(generations, readable, number=number)
+    # Pruning brings nothing back, and what is good and offered outlives what is not.
+    assert set(snapshot_retention.of_last_link(kept)) <= set(offered)
+    if any(one.generation in readable for one in offered):
+        assert all(one in offered for one in kept[number:])
+
+
 def test_the_default_is_the_declared_number() -> None:
     generations = [generation(each, False) for each in range(9, 0, -1)]
     kept = snapshot_retention.kept(generations, range(1, 10))
