@@ -226,6 +226,11 @@ class Access(Protocol):
         """Look a link token up. Raises `link_token_invalid`."""
         ...
 
+    async def bind_link(self, token: str, browser_sha256: str) -> LinkTokenRecord:
+        """Give the link to one browser for good, unless another has it: see the record. Raises
+        `link_token_invalid`, `conflict`."""
+        ...
+
     async def create_ticket(self, principal: Principal, *, expires_in_s: int) -> tuple[str, float]:
         """A ticket that stands for this caller once, and when it ends (Unix seconds)."""
         ...

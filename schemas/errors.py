@@ -39,6 +39,7 @@ class ErrorCode(StrEnum):
     QR_EXPIRED = "qr_expired"
     PAIRING_CODE_REFUSED = "pairing_code_refused"
     LINK_TOKEN_INVALID = "link_token_invalid"
+    LINK_IN_USE = "link_in_use"
     # nodes and placement
     NODE_NOT_FOUND = "node_not_found"
     NODE_AT_CAPACITY = "node_at_capacity"
@@ -140,6 +141,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.QR_EXPIRED: ErrorSpec(409, True, "The QR code has expired", "Ask for a new one with `?renew=true`."),
     C.PAIRING_CODE_REFUSED: ErrorSpec(409, True, "WhatsApp gave no pairing code", "Check the number and try again in a minute."),
     C.LINK_TOKEN_INVALID: ErrorSpec(404, False, "This link is no longer valid", "Ask for a new link."),
+    C.LINK_IN_USE: ErrorSpec(403, False, "This link was opened in another browser", "Go on there, or ask for a new link."),
     C.NODE_NOT_FOUND: ErrorSpec(404, False, "No such node", "List them with GET /v1/nodes."),
     C.NODE_AT_CAPACITY: ErrorSpec(503, True, "The node is full", "Add a node or stop sessions."),
     C.NODE_UNREACHABLE: ErrorSpec(503, True, "The session's node does not answer", "It will be retried; see the node's state."),

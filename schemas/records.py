@@ -226,6 +226,8 @@ class LinkTokenRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     session_id: SessionId
     expires_at: float
     return_url: str | None = None
+    browser_sha256: str | None = None
+    """Hash of the cookie of the browser that started it: from then on the page is its alone."""
 
 
 class EventTicketRecord(msgspec.Struct, frozen=True):

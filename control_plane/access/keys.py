@@ -232,6 +232,26 @@ class BucketAccess:
             raise BlazzError(ErrorCode.UNAUTHENTICATED) from None
         return Principal(record.tenant_id, record.key_id, frozenset(record.scopes))
 
+    async def bind_link(self, token: str, browser_sha256: str) -> LinkTokenRecord:
+        """See `ports.Access.bind_link`. Of several at once the first write wins."""
+        key = link_token_key(api_keys.link_token_sha256(token))
+        for _ in range(_TRIES_MAX):
+            held = await self._bucket.get(key, LinkTokenRecord)
+            now = time.time()
+            if held.value is None or held.value.expires_at <= now:
+                raise BlazzError(ErrorCode.LINK_TOKEN_INVALID)
+            if held.value.browser_sha256 is not None:
+                return held.value
+            bound = msgspec.structs.replace(held.value, browser_sha256=browser_sha256)
+            try:
+                await self._bucket.update(
+                    key, bound, held.revision, ttl_s=max(1.0, bound.expires_at - now)
+                )
+            except Conflict:
+                continue
+            return bound
+        raise BlazzError(ErrorCode.CONFLICT)
+
 
 def _checked_key_id(key_id: str) -> str:
     try:

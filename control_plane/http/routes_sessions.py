@@ -292,7 +292,8 @@ async def create_pairing_code(
     operation_id="createLink",
     summary="Make a link page",
     description="A page on which somebody without an API key links a phone. Its address is shown "
-    "this once; whoever has it can link the session until it expires.",
+    "this once. The first browser that opens it has it for good; until then, and until it expires, "
+    "whoever has the address can link the session.",
     tags=LINKING,
     status_code=201,
     opt=access(

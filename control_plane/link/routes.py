@@ -4,7 +4,7 @@ Owns who may POST (the token, from our own pages) and what a GET never does: sta
 consume anything, because chat previews fetch links. Never answers with a key's rights.
 """
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -27,6 +27,7 @@ from control_plane.http.headers import PAGE_CSP
 from control_plane.http.rate_limiter import RateLimiter
 from control_plane.http.settings import HttpSettings
 from control_plane.link import texts
+from control_plane.link.browser import opened, taken
 from control_plane.link.page import PairingCodeShown, dashed, render
 from control_plane.link.session_link import SessionLink
 from control_plane.link.views import view
@@ -40,6 +41,10 @@ _ASSETS = load_assets("control_plane.link")
 _OPEN = {"access": PUBLIC}
 _BODY_BYTES_MAX = 4_096
 _HTML = "text/html"
+_VIEWS_WITHOUT_LINK: Final = {
+    ErrorCode.LINK_TOKEN_INVALID: "gone",
+    ErrorCode.LINK_IN_USE: "taken",
+}
 
 
 class StartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,10 +54,12 @@ class StartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/link/{token:str}", include_in_schema=False, opt=_OPEN)
-async def link_page(services: Ports, settings: Settings, token: FromPath[str]) -> Response[str]:
+async def link_page(
+    request: AnyRequest, services: Ports, settings: Settings, token: FromPath[str]
+) -> Response[str]:
     """`GET /link/{token}`"""
     try:
-        record = await services.access.open_link(token)
+        record = await opened(request, services, token)
     except BlazzError as error:
         return _without_link(error)
     now = await SessionLink(services, record, settings.clock).read()
@@ -61,10 +68,14 @@ async def link_page(services: Ports, settings: Settings, token: FromPath[str]) -
 
 @get("/link/{token:str}/events", include_in_schema=False, opt=_OPEN)
 async def link_events(
-    services: Ports, settings: Settings, streams: OpenStreams, token: FromPath[str]
+    request: AnyRequest,
+    services: Ports,
+    settings: Settings,
+    streams: OpenStreams,
+    token: FromPath[str],
 ) -> ASGIResponse:
     """`GET /link/{token}/events`: the views, as server-sent events."""
-    record = await services.access.open_link(token)
+    record = await opened(request, services, token)
     link = SessionLink(services, record, settings.clock)
 
     async def source(emit: Emit) -> None:
@@ -74,9 +85,11 @@ async def link_events(
 
 
 @get("/link/{token:str}/qr.svg", include_in_schema=False, opt=_OPEN)
-async def link_qr(services: Ports, settings: Settings, token: FromPath[str]) -> Response[str]:
+async def link_qr(
+    request: AnyRequest, services: Ports, settings: Settings, token: FromPath[str]
+) -> Response[str]:
     """`GET /link/{token}/qr.svg`: for browsers without scripts."""
-    record = await services.access.open_link(token)
+    record = await opened(request, services, token)
     shown = await SessionLink(services, record, settings.clock).qr()
     return Response(qr_images.svg(shown.value, texts.CODE_LABEL), media_type="image/svg+xml")
 
@@ -92,10 +105,14 @@ async def link_start(
     as_json = content_type == "application/json"
     asked = decode(body, StartRequest) if as_json else StartRequest(pressed=True)
     await SessionLink(services, record, settings.clock).start(pressed=asked.pressed)
+    # Only now: an error's answer would carry no cookie, and nobody could open the page any more.
+    cookie = await taken(request, services, settings, token)
+    cookies = [] if cookie is None else [cookie]
     if as_json:
-        return Response(None, status_code=204)
+        return Response(None, status_code=204, cookies=cookies)
     # Without scripts a form was sent: back to the page.
-    return Response(None, status_code=303, headers={"Location": f"/link/{token}"})
+    headers = {"Location": f"/link/{token}"}
+    return Response(None, status_code=303, headers=headers, cookies=cookies)
 
 
 @post("/link/{token:str}/pairing-code", include_in_schema=False, opt=_OPEN, status_code=200)
@@ -144,7 +161,7 @@ async def _permitted(
     """The token's record, for a POST from our own page within the limit; else raises."""
     if not same_origin(request, settings):
         raise BlazzError(ErrorCode.FORBIDDEN, "It must come from the link page itself.")
-    record = await services.access.open_link(token)
+    record = await opened(request, services, token)
     limiter: RateLimiter = request.app.state.link_limiter
     limiter.charge(request.scope, record.token_sha256)
     return record
@@ -185,8 +202,8 @@ def _refused(error: BlazzError) -> Response[Any]:
 
 def _without_link(error: BlazzError) -> Response[str]:
     """The page when there is no link to speak of."""
-    gone = error.code is ErrorCode.LINK_TOKEN_INVALID
-    return _html(render("", view("gone" if gone else "unavailable")), error.spec.http)
+    name = _VIEWS_WITHOUT_LINK.get(error.code, "unavailable")
+    return _html(render("", view(name)), error.spec.http)
 
 
 def _html(page: str, http: int = 200) -> Response[str]:

@@ -62,6 +62,9 @@ STATES: Final[dict[str, StateText]] = {
     "unavailable": StateText("Not available right now", "We keep trying. You can wait here."),
     "offline": StateText("No connection", "We reconnect by ourselves."),
     "gone": StateText("This link is no longer valid", "Ask whoever sent it for a new one."),
+    "taken": StateText(
+        "This link was opened in another browser", "Go on there, or ask for a new one."
+    ),
 }
 
 PHONE_ERRORS: Final[dict[ErrorCode, str]] = {

@@ -395,6 +395,7 @@ SAMPLES: list[msgspec.Struct] = [
         session_id=SESSION,
         expires_at=1_790_000_009.5,
         return_url="https://example.test/",
+        browser_sha256=SHA,
     ),
     records.EventTicketRecord(
         tenant_id="acme",

@@ -97,6 +97,13 @@ class MemoryAccess:
             raise BlazzError(ErrorCode.UNAUTHENTICATED)
         return principal
 
+    async def bind_link(self, token: str, browser_sha256: str) -> LinkTokenRecord:
+        record = await self.open_link(token)
+        if record.browser_sha256 is None:
+            record = msgspec.structs.replace(record, browser_sha256=browser_sha256)
+            self.links[token] = record
+        return record
+
 
 class MemoryIdempotency:
     def __init__(self) -> None:

@@ -90,6 +90,7 @@ class MemorySessions:
         self.creating = asyncio.Event()
         self.creating.set()
         self.fail_create: Exception | None = None
+        self.fail_start: Exception | None = None
         self.answering = asyncio.Event()
         self.answering.set()
 
@@ -140,6 +141,8 @@ class MemorySessions:
 
     async def start(self, tenant: str, session: str) -> SessionView:
         self.calls.append("start")
+        if self.fail_start:
+            raise self.fail_start
         return await self.put(tenant, session, SessionState.STARTING, DesiredState.RUNNING)
 
     async def stop(self, tenant: str, session: str) -> SessionView:

@@ -75,6 +75,7 @@ async function lost() {
   // The server refused: for good, or only for now?
   const answer = await fetch(location.pathname).catch(() => null);
   if (answer?.status === 404) return draw(local.gone);
+  if (answer?.status === 403) return location.reload(); // another browser has it: the page says so
   draw(local.offline);
   setTimeout(connect, RETRY_MS);
 }
@@ -119,11 +120,11 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && view?.name === "expired") draw(view);
 });
 
-if (root.dataset.state !== "gone") {
+if (root.dataset.state !== "gone" && root.dataset.state !== "taken") {
   // On a phone there is no second screen to scan from.
   if (matchMedia("(max-width: 40rem)").matches) at("by-phone").open = true;
   setInterval(tick, 250);
-  connect();
-  // Opening the page starts the session: by this POST, which no chat preview sends.
-  start(false);
+  // Opening the page starts the session: by this POST, which no chat preview sends. It also makes
+  // the page this browser's own, so everything else comes after it.
+  start(false).then(connect);
 }
