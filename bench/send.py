@@ -133,9 +133,12 @@ async def _acceptance(
             "raw_jetstream": msgspec.structs.replace(publish, clients=clients),
             "accepted": msgspec.structs.replace(post, clients=clients),
             "accepted_with_key": msgspec.structs.replace(post, clients=clients, with_key=True),
+            # Once more: a machine that does other things as well is not the same all the time.
+            "raw_jetstream_again": msgspec.structs.replace(publish, clients=clients),
         }
         took = {name: await _run_client(plan) for name, plan in turns.items()}
-        share = took["accepted"].per_s / took["raw_jetstream"].per_s
+        raw_per_s = (took["raw_jetstream"].per_s + took["raw_jetstream_again"].per_s) / 2
+        share = took["accepted"].per_s / raw_per_s
         figures[f"clients_{clients}"] = {name: _rate(one) for name, one in took.items()} | {
             "share_of_raw": round(share, 3)
         }
