@@ -49,7 +49,7 @@ from schemas.tenant_data import tenant_subjects
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream
 from schemas.transport.kv import Bucket, Conflict
-from schemas.transport.lease import Lease, LeaseSpec, hold
+from schemas.transport.lease import Lease, LeaseSpec, lead
 
 log = structlog.get_logger()
 
@@ -96,14 +96,7 @@ class TenantErasures:
     async def run(self, me: LeaseRecord) -> None:
         """Erase whenever the lease can be had, until cancelled."""
         spec = LeaseSpec(LEASE_KIND, LEASE_NAME, self._bus.settings.profile)
-        while True:
-            try:
-                async with hold(self._bus, spec, me) as lease:
-                    await self._lead(lease)
-            except BlazzError as error:
-                if error.code is not ErrorCode.LEASE_LOST:
-                    raise
-                log.warning("erasure.lease_lost", detail=error.detail)
+        await lead(self._bus, spec, me, self._lead)
 
     async def _lead(self, lease: Lease) -> None:
         while True:

@@ -10,7 +10,6 @@ which feeds index and waiters.
 """
 
 import asyncio
-import random
 import time
 from contextlib import aclosing
 from typing import Final
@@ -19,12 +18,12 @@ import msgspec
 import structlog
 
 from control_plane.core import paging, text_search
-from control_plane.core.backoff import delay_s
+from control_plane.ledger.changing import NOTHING, change_stored
 from control_plane.ledger.index import Entries, IndexEntry, LedgerIndex, SessionKey
 from control_plane.ledger.port import Change, LedgerQuery, RetentionOf
 from control_plane.ledger.waiters import FinalWaiters, Key
 from schemas.api import Page
-from schemas.errors import BlazzError, ErrorCode
+from schemas.errors import BlazzError
 from schemas.messages import ChatMessage
 from schemas.resources import LEDGER
 from schemas.subjects import (
@@ -41,7 +40,6 @@ from schemas.transport.typed import decode
 
 log = structlog.get_logger()
 
-_TRIES_MAX: Final = 12
 _READS_AT_ONCE: Final = 32
 
 
@@ -82,27 +80,26 @@ class JetStreamLedger:
         """See `port.Ledger`. Raises `conflict` when others write all the time."""
         key = (tenant_id, session_id, message_id)
         retention_s = await self._retention_of(tenant_id)
-        for attempt in range(1, _TRIES_MAX + 1):
-            unseen = likely_new and attempt == 1
-            old, sequence = (None, 0) if unseen else await self._read(key)
-            new = change(old)
-            if new is None or new == old:
-                return old
-            left_s = int(new.created_at + retention_s - time.time())
-            if left_s < 1 and old is None:
-                return new
-            headers = {EXPECT_SUBJECT_SEQ: str(sequence), TTL: f"{max(1, left_s)}s"}
-            try:
-                await self._jetstream.publish(
-                    ledger_message(*key), msgspec.json.encode(new), headers=headers
-                )
-            except Conflict:
-                if not unseen:
-                    await asyncio.sleep(delay_s(attempt, random.random(), min_s=0.002, max_s=0.1))
-                continue
-            self._note(key, new)
-            return new
-        raise BlazzError(ErrorCode.CONFLICT, "the message is changed by others all the time")
+
+        async def write(new: ChatMessage, sequence: int) -> bool:
+            return await self._write(key, new, sequence, retention_s)
+
+        return await change_stored(lambda: self._read(key), write, change, likely_new=likely_new)
+
+    async def _write(
+        self, key: Key, message: ChatMessage, sequence: int, retention_s: float
+    ) -> bool:
+        left_s = int(message.created_at + retention_s - time.time())
+        if left_s < 1 and sequence == NOTHING:
+            return True
+        headers = {EXPECT_SUBJECT_SEQ: str(sequence), TTL: f"{max(1, left_s)}s"}
+        body = msgspec.json.encode(message)
+        try:
+            await self._jetstream.publish(ledger_message(*key), body, headers=headers)
+        except Conflict:
+            return False
+        self._note(key, message)
+        return True
 
     async def get(self, tenant_id: str, session_id: str, message_id: str) -> ChatMessage | None:
         """See `port.Ledger`."""
@@ -182,7 +179,7 @@ class JetStreamLedger:
     async def _read(self, key: Key) -> tuple[ChatMessage | None, int]:
         stored = await self._jetstream.last_by_subject(LEDGER, ledger_message(*key))
         if stored is None:
-            return None, 0
+            return None, NOTHING
         return decode(stored.data, ChatMessage), stored.seq
 
     async def _entries(self, key: SessionKey) -> Entries:

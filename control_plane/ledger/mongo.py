@@ -9,8 +9,6 @@ one query on an index; a search reads the session's messages of the store, newes
 there are enough, 5 s at most.
 """
 
-import asyncio
-import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +20,7 @@ import structlog
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from control_plane.core import paging, text_search
-from control_plane.core.backoff import delay_s
+from control_plane.ledger.changing import NOTHING, change_stored
 from control_plane.ledger.port import Change, LedgerQuery, RetentionOf
 from control_plane.ledger.waiters import FinalWaiters, Key
 from schemas.api import Page
@@ -34,7 +32,6 @@ from schemas.transport.typed import decode
 
 log = structlog.get_logger()
 
-_TRIES_MAX: Final = 12
 _QUERY_MS: Final = 5_000
 _NOTICE_POLL_S: Final = 1.0
 """Notices are core messages and may be lost; a waiter looks by itself this often."""
@@ -75,25 +72,21 @@ class MongoLedger:
         """See `port.Ledger`. Raises `conflict` when others write all the time."""
         key = (tenant_id, session_id, message_id)
         retention_s = await self._retention_of(tenant_id)
-        for attempt in range(1, _TRIES_MAX + 1):
-            unseen = likely_new and attempt == 1
-            old, version = (None, 0) if unseen else await self._read(key)
-            new = change(old)
-            if new is None or new == old:
-                return old
-            if await self._write(key, new, version, retention_s):
+
+        async def write(new: ChatMessage, version: int) -> bool:
+            written = await self._write(key, new, version, retention_s)
+            if written:
                 await self._told(key, new)
-                return new
-            if not unseen:
-                await asyncio.sleep(delay_s(attempt, random.random(), min_s=0.002, max_s=0.1))
-        raise BlazzError(ErrorCode.CONFLICT, "the message is changed by others all the time")
+            return written
+
+        return await change_stored(lambda: self._read(key), write, change, likely_new=likely_new)
 
     async def _write(
         self, key: Key, message: ChatMessage, version: int, retention_s: float
     ) -> bool:
         """Write it if its version is still this (0: there is none); False if it is not."""
         expires_at = datetime.fromtimestamp(message.created_at + retention_s, UTC)
-        if version == 0 and expires_at <= datetime.now(UTC):
+        if version == NOTHING and expires_at <= datetime.now(UTC):
             return True
         fields = {
             "c": message.chat_id,
@@ -129,7 +122,7 @@ class MongoLedger:
         async with _answering():
             found = await self._messages.find_one({"_id": _id(key)}, {"m": 1, "v": 1})
         if found is None:
-            return None, 0
+            return None, NOTHING
         return decode(found["m"], ChatMessage), int(found["v"])
 
     async def get(self, tenant_id: str, session_id: str, message_id: str) -> ChatMessage | None:

@@ -25,7 +25,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.records import LeaseRecord
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
-from schemas.transport.lease import Lease, LeaseSpec, hold
+from schemas.transport.lease import Lease, LeaseSpec, lead
 
 log = structlog.get_logger()
 
@@ -60,14 +60,7 @@ class Reconciler:
         spec = LeaseSpec(LEASE_KIND, LEASE_NAME, self._bus.settings.profile)
         forget = self._state.on_change(lambda _session_id: self._wake.set())
         try:
-            while True:
-                try:
-                    async with hold(self._bus, spec, me) as lease:
-                        await self._lead(lease)
-                except BlazzError as error:
-                    if error.code is not ErrorCode.LEASE_LOST:
-                        raise
-                    log.warning("reconciler.lease_lost", detail=error.detail)
+            await lead(self._bus, spec, me, self._lead)
         finally:
             forget()
 

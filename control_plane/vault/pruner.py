@@ -25,7 +25,7 @@ from schemas.snapshots import SnapshotGeneration, SnapshotHead, SnapshotPointer
 from schemas.subjects import assignment_key, erasure_key, session_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
-from schemas.transport.lease import Lease, LeaseSpec, hold
+from schemas.transport.lease import Lease, LeaseSpec, lead
 
 log = structlog.get_logger()
 
@@ -57,14 +57,7 @@ class Pruner:
     async def run(self, me: LeaseRecord) -> None:
         """Prune whenever the lease can be had, until cancelled."""
         spec = LeaseSpec(LEASE_KIND, LEASE_NAME, self._bus.settings.profile)
-        while True:
-            try:
-                async with hold(self._bus, spec, me) as lease:
-                    await self._lead(lease)
-            except BlazzError as error:
-                if error.code is not ErrorCode.LEASE_LOST:
-                    raise
-                log.warning("pruner.lease_lost", detail=error.detail)
+        await lead(self._bus, spec, me, self._lead)
 
     async def _lead(self, lease: Lease) -> None:
         # What was seen before the lease was lost may have been named meanwhile.

@@ -15,11 +15,11 @@ from control_plane.core.webhook_backlog import Backlog, Place
 from control_plane.webhooks.lane import Lane, LaneParts
 from control_plane.webhooks.replay import run_replay
 from schemas import log_keys
-from schemas.errors import BlazzError, ErrorCode
+from schemas.errors import BlazzError
 from schemas.records import LeaseRecord
 from schemas.subjects import webhook_durable, webhook_replay_durable, webhook_shard_of
 from schemas.transport.background import Background
-from schemas.transport.lease import LeaseSpec, hold
+from schemas.transport.lease import Lease, LeaseSpec, lead
 from schemas.webhooks import Replay, WebhookRecord
 
 log = structlog.get_logger()
@@ -56,18 +56,9 @@ class WebhookShard:
     async def run(self, me: LeaseRecord) -> None:
         """Deliver whenever the lease can be had, until cancelled."""
         spec = LeaseSpec(LEASE_KIND, str(self._shard), self._parts.bus.settings.profile)
-        while True:
-            try:
-                async with hold(self._parts.bus, spec, me):
-                    await self._deliver()
-            except BlazzError as error:
-                if error.code is not ErrorCode.LEASE_LOST:
-                    raise
-                log.warning("webhooks.lease_lost", shard=self._shard, detail=error.detail)
-            finally:
-                self._count()
+        await lead(self._parts.bus, spec, me, self._deliver)
 
-    async def _deliver(self) -> None:
+    async def _deliver(self, _lease: Lease) -> None:
         self._backlogs, self._lanes, self._known = {}, {}, {}
         wake = asyncio.Event()
         self._parts.endpoints.subscribe(wake)
@@ -87,6 +78,7 @@ class WebhookShard:
             self._lanes = {}
             self._backlogs = {}
             self._parts.endpoints.unsubscribe(wake)
+            self._count()
 
     async def _follow(self) -> None:
         async with aclosing(self._parts.store.follow(self._shard)) as writes:

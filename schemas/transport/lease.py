@@ -15,7 +15,7 @@ same atomic batch that takes the lease over.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import NoReturn
@@ -264,6 +264,21 @@ async def hold(
     finally:
         if not lease.lost:
             await lease.release()
+
+
+async def lead(
+    bus: Bus, spec: LeaseSpec, me: LeaseRecord, work: Callable[[Lease], Awaitable[None]]
+) -> None:
+    """Do `work` whenever the lease can be had, until cancelled; it ends with the lease. Raises what
+    `work` raises."""
+    while True:
+        try:
+            async with hold(bus, spec, me) as lease:
+                await work(lease)
+        except BlazzError as error:
+            if error.code is not ErrorCode.LEASE_LOST:
+                raise
+            log.warning("lease.led_no_more", lease=spec.key, detail=error.detail)
 
 
 async def _acquire_in_time(lease: Lease, wait_s: float | None, poll_s: float) -> None:

@@ -7,10 +7,9 @@ process of its own.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ from schemas.transport.ensure import ensure_all
 from schemas.transport.kv import Bucket
 from tests.integration.nats_fixture import QUICK, SCALE
 from tests.integration.nats_fixture import SETTINGS as NATS_SETTINGS
-from tests.mongo_server import URI_VARIABLE, MongoServer, why_not
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.nats, pytest.mark.xdist_group("ledgers")]
@@ -44,19 +42,6 @@ SESSION = "ses_" + "0" * 25 + "1"
 OTHER = "ses_" + "0" * 25 + "2"
 CHAT = "15550000002@c.us"
 NOW = float(int(time.time()))
-
-
-@pytest.fixture(scope="module")
-def mongo() -> Iterator[str]:
-    uri = os.environ.get(URI_VARIABLE)
-    if uri:
-        yield uri
-        return
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    with MongoServer() as server:
-        yield server.uri
 
 
 @pytest.fixture

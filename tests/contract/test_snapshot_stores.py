@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,6 @@ pytestmark = [pytest.mark.nats, pytest.mark.xdist_group("snapshot-stores")]
 SESSION = "ses_" + "0" * 25 + "1"
 OTHER = "ses_" + "0" * 25 + "2"
 NAME = f"{SESSION}/1-1"
-
-
-@pytest.fixture(scope="module")
-def mongo() -> Iterator[str]:
-    uri = os.environ.get(URI_VARIABLE)
-    if uri:
-        yield uri
-        return
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    with MongoServer() as server:
-        yield server.uri
 
 
 @pytest.fixture(params=["jetstream", "gridfs"])
