@@ -17,9 +17,11 @@ from schemas.events import (
     MessageAck,
     MessageDeleted,
     MessageEdited,
+    MessageFailed,
     MessageReaction,
     MessageReceived,
     MessageSent,
+    MessageUnknown,
     PollVote,
     event_name,
 )
@@ -56,6 +58,9 @@ def _key(data: EventData) -> tuple[object, ...] | None:
             return (data.message_id, data.ack)
         case MessageSent():
             return (data.message_id,)
+        case MessageFailed() | MessageUnknown():
+            # Each life ends once; whoever repeats its ending after a crash tells the same.
+            return (data.message_id, data.redrives)
         case MessageReaction(cause=str(cause)) | MessageEdited(cause=str(cause)):
             # Each attempt that finds our own message sent tells so anew.
             return (cause,)

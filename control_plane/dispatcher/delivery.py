@@ -60,13 +60,17 @@ class Head(msgspec.Struct, frozen=True):
     progress: Progress
     first_attempt: int
     wait: Wait = Wait(0.0, offline=False)
+    maybe_ended: bool = False
+    """Its ending may have been begun, before us or by us: then it is gone on with."""
 
     @classmethod
     def of(cls, stored: StoredMessage, *, inherited: bool) -> "Head":
         """Read it. Raises `malformed_request`."""
         item = typed.decode(stored.data, OutboxItem)
         doubt = item.doubt or (ErrorCode.LEASE_LOST.value if inherited else "")
-        return cls(stored.seq, item, Progress(doubt=doubt), 2 if doubt else 1)
+        return cls(
+            stored.seq, item, Progress(doubt=doubt), 2 if doubt else 1, maybe_ended=inherited
+        )
 
 
 class Delivery:
@@ -111,6 +115,10 @@ class Delivery:
         there, and everything done so far can be repeated.
         """
         item = head.item
+        if head.maybe_ended:
+            done = await self._endings.resumed(head.sequence, item)
+            if done is not None:
+                return done
         doom = self.hopeless(lane, item)
         if doom is not None:
             return await self._give_up(head, give_up(head.progress, *doom))

@@ -1,8 +1,9 @@
 """Endings: everything that a message's final state entails, in an order that can be repeated.
 
-Owns that order: event, dead letter, ledger, and last the removal from the lane. A crash between
+Owns that order: dead letter, event, ledger, and last the removal from the lane. A crash between
 two steps costs nothing: the message is still in its lane, and the next dispatcher does them again.
-Never decides a final state.
+The dead letter is first, for it says how the message ended: whoever repeats the rest repeats that
+end, and no other. Never decides a final state.
 """
 
 import time
@@ -10,7 +11,6 @@ from collections.abc import Callable
 
 import msgspec
 import structlog
-import uuid_utils
 
 from control_plane import metrics
 from control_plane.core import ledger_fold
@@ -18,13 +18,14 @@ from control_plane.core.delivery import GiveUp
 from control_plane.ledger.port import Ledger
 from control_plane.pacing.contacts import Contacts
 from control_plane.state.fleet_state import FleetState
-from schemas import ids, log_keys
+from schemas import log_keys
 from schemas.commands import SendAnswer
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, MessageFailed, MessageUnknown
+from schemas.facts import fact_event_id
 from schemas.messages import ChatMessage
 from schemas.records import DeadLetter, OutboxItem
-from schemas.resources import OUTBOX
+from schemas.resources import DEAD_LETTERS, OUTBOX
 from schemas.states import MessageState
 from schemas.subjects import CONTROL_PLANE, dead_letter, event
 from schemas.transport import typed
@@ -83,26 +84,50 @@ class Endings:
 
     async def given_up(self, sequence: int, item: OutboxItem, given_up: GiveUp) -> Done:
         """Nothing more will be tried."""
-        at = time.time()
         code, detail = given_up.code.value, given_up.detail or None
-        await self._bury(item, given_up.state, code, detail, given_up.attempts)
+        letter = await self._bury(item, given_up.state, code, detail, given_up.attempts)
+        return await self._end_buried(sequence, letter)
+
+    async def resumed(self, sequence: int, item: OutboxItem) -> Done | None:
+        """Go on with an ending that was interrupted; None if none was begun."""
+        grave = dead_letter(item.tenant_id, item.session_id, item.message_id)
+        stored = await self._jetstream.last_by_subject(DEAD_LETTERS, grave)
+        letter = typed.decode(stored.data, DeadLetter) if stored is not None else None
+        if letter is None or letter.item.redrives != item.redrives:
+            return None
+        await self._tell(letter)
+        return await self._end_buried(sequence, letter)
+
+    async def _end_buried(self, sequence: int, letter: DeadLetter) -> Done:
         return await self._end(
             sequence,
-            item,
-            given_up.state,
-            lambda message: ledger_fold.finish(message, given_up.state, at, code, detail),
+            letter.item,
+            letter.state,
+            lambda message: ledger_fold.finish(
+                message, letter.state, letter.died_at, letter.error_code, letter.error_detail
+            ),
         )
 
     async def _bury(
         self, item: OutboxItem, state: MessageState, code: str, detail: str | None, attempts: int
-    ) -> None:
-        """Tell how it ended (no node can say that a message was given up) and keep it."""
-        kind = MessageUnknown if state is MessageState.UNKNOWN else MessageFailed
-        data = kind(item.message_id, item.to, code, detail, item.redrives)
+    ) -> DeadLetter:
+        letter = DeadLetter(item, attempts, code, time.time(), detail, state)
+        grave = dead_letter(item.tenant_id, item.session_id, item.message_id)
+        await typed.publish_durable(self._bus, grave, letter, item.stored_id)
+        await self._tell(letter)
+        return letter
+
+    async def _tell(self, letter: DeadLetter) -> None:
+        """Tell how it ended: no node can say that a message was given up."""
+        item = letter.item
+        kind = MessageUnknown if letter.state is MessageState.UNKNOWN else MessageFailed
+        data = kind(item.message_id, item.to, letter.error_code, letter.error_detail, item.redrives)
+        event_id = fact_event_id(item.session_id, data)
+        assert event_id is not None
         assignment = self._state.assignment(item.session_id)
         told = Event(
-            event_id=ids.event_id(uuid_utils.uuid7().bytes),
-            at=time.time(),
+            event_id=event_id,
+            at=letter.died_at,
             tenant_id=item.tenant_id,
             session_id=item.session_id,
             node_id=CONTROL_PLANE,
@@ -110,10 +135,7 @@ class Endings:
             data=data,
         )
         subject = event(CONTROL_PLANE, item.tenant_id, item.session_id, data)
-        await typed.publish_durable(self._bus, subject, told, f"{item.stored_id}.final")
-        letter = DeadLetter(item, attempts, code, time.time(), detail, state)
-        grave = dead_letter(item.tenant_id, item.session_id, item.message_id)
-        await typed.publish_durable(self._bus, grave, letter, item.stored_id)
+        await typed.publish_durable(self._bus, subject, told, event_id)
 
     async def _end(
         self,

@@ -11,6 +11,7 @@ import time
 from contextlib import aclosing
 from typing import Final
 
+import msgspec
 import structlog
 
 from control_plane import metrics
@@ -297,6 +298,10 @@ class ShardDispatcher:
         self._sending[lane] = head
         try:
             outcome = await self._delivery.try_head(lane, head, lease)
+        except BlazzError:
+            # In the middle of its ending: what was decided stands.
+            self._picker.tried(lane, msgspec.structs.replace(head, maybe_ended=True))
+            raise
         finally:
             del self._sending[lane]
         if not isinstance(outcome, Head):
