@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from cli import settings_file
+from cli.audit import recorded
 from cli.exit_codes import Exit
 from cli.parts import ControlPlaneFile
 from cli.up import default_data_dir
@@ -95,7 +96,10 @@ async def run_key_rotate(
     """Rotate, or finish a rotation that was broken off."""
     settings = await asyncio.to_thread(choice.load)
     path = key_file(_vault_settings(settings))
-    async with Bus.connect(settings.bus_settings()) as bus:
+    async with (
+        Bus.connect(settings.bus_settings()) as bus,
+        recorded(bus, "rotateMasterKey", {"retire": retire}),
+    ):
         done = await rotate(DataKeys(bus, MasterKeyRing(path)), path, retire=retire)
     if as_json:
         print(msgspec.json.encode(done).decode())

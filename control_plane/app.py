@@ -16,9 +16,11 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 
 from control_plane.http import (
+    audit,
     docs_pages,
     openapi,
     routes_accounts,
+    routes_audit,
     routes_dead_letters,
     routes_erasure,
     routes_events,
@@ -70,11 +72,13 @@ def create_app(services: Services, settings: HttpSettings) -> Litestar:
             *routes_keys.ROUTES,
             *routes_tenant.ROUTES,
             *routes_erasure.ROUTES,
+            *routes_audit.ROUTES,
         ],
     )
     return Litestar(
         [v1, *routes_probes.ROUTES, *docs_pages.ROUTES, *link_routes.ROUTES],
-        guards=[guard],
+        guards=[guard, audit.begin],
+        middleware=[audit.Ending()],
         dependencies=provided(services, settings, streams),
         exception_handlers={Exception: answer},
         before_send=[complete_headers],

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from control_plane.account_ports import Accounts, Tenants
+from control_plane.audit_ports import Audit
 from control_plane.core.message_identity import OnceKey
 from control_plane.media_ports import MediaStore, RemoteMedia, Uploads
 from control_plane.sending_ports import DeadLetters, Sending
@@ -49,6 +50,7 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str
     scopes: frozenset[str]
     session_id: SessionId | None = None
+    key_name: str | None = None
 
 
 class FeedItem(msgspec.Struct, frozen=True):
@@ -345,3 +347,4 @@ class Services(msgspec.Struct, frozen=True):
     operations: Operations
     erasures: Erasures
     webhooks: Webhooks
+    audit: Audit

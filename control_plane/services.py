@@ -18,6 +18,7 @@ from control_plane.access.idempotency import BucketIdempotency
 from control_plane.access.keys import BucketAccess
 from control_plane.access.tenants import BucketTenants
 from control_plane.accounts import NodeAccounts
+from control_plane.audit import StreamAudit
 from control_plane.config import ControlPlaneSettings, Role
 from control_plane.core.liveness import LivenessRules
 from control_plane.dead_letters import StreamDeadLetters
@@ -167,6 +168,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             operations=FleetOperations(state, placements),
             erasures=erasures,
             webhooks=webhooks,
+            audit=StreamAudit(bus),
         )
 
 

@@ -25,6 +25,7 @@ class ErrorCode(StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     IDEMPOTENCY_IN_FLIGHT = "idempotency_in_flight"
     CONFLICT = "conflict"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     # sessions
     SESSION_NOT_FOUND = "session_not_found"
     SESSION_EXISTS = "session_exists"
@@ -128,6 +129,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.IDEMPOTENCY_MISMATCH: ErrorSpec(422, False, "This idempotency key was used with another body", "Use a new key for a new request."),
     C.IDEMPOTENCY_IN_FLIGHT: ErrorSpec(409, True, "The first request with this idempotency key is still running", "Try again shortly."),
     C.CONFLICT: ErrorSpec(409, True, "The record was changed by someone else", "Read it again and retry."),
+    C.AUDIT_UNAVAILABLE: ErrorSpec(503, True, "The act could not be recorded, so it was not begun", "Try again shortly."),
     C.SESSION_NOT_FOUND: ErrorSpec(404, False, "No such session", "List yours with GET /v1/sessions."),
     C.SESSION_EXISTS: ErrorSpec(409, False, "A session with this name exists", "Choose another name."),
     C.SESSION_NOT_ONLINE: ErrorSpec(409, True, "The session is not online", "See its `state`; link or start it first."),

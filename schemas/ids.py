@@ -87,6 +87,11 @@ def media_made_at(media: str) -> float:
     return (number >> 80) / 1000
 
 
+def audit_id(raw16: bytes) -> str:
+    """Build an audit record's id from 16 bytes (a UUIDv7)."""
+    return "aud_" + crockford(raw16)
+
+
 def webhook_id(raw16: bytes) -> str:
     """Build a webhook's id from 16 bytes (a UUIDv7)."""
     return "whk_" + crockford(raw16)

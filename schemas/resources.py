@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from schemas.subjects import (
+    AUDIT_ALL,
     DEAD_ALL,
     EVENTS_ALL,
     HOOK_LOG_ALL,
@@ -24,6 +25,7 @@ MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 DAY_S: Final = 86_400.0
 LEDGER_AGE_MAX_S: Final = 30 * DAY_S
+AUDIT_AGE_MAX_S: Final = 400 * DAY_S
 RETENTION_MIN_S: Final = 3_600.0
 
 FLEET: Final = "blazz_fleet"
@@ -40,6 +42,7 @@ MEDIA: Final = "MEDIA"
 VAULT: Final = "VAULT"
 WEBHOOK_QUEUE: Final = "WEBHOOK_QUEUE"
 WEBHOOK_LOG: Final = "WEBHOOK_LOG"
+AUDIT: Final = "AUDIT"
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     limit_marker_ttl_s: float = 0.0
     persist_async: bool = False
     """Acknowledge before the disk has it: only for what may lose its tail."""
+    deny_delete: bool = False
+    """Refuse to delete or purge messages, whoever asks; only limits remove them."""
 
     def config(self, *, scale: float, replicas: int) -> dict[str, object]:
         """The server's JSON. `scale` multiplies the byte limit; durations are nanoseconds."""
@@ -89,6 +94,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             "allow_rollup_hdrs": False,
             "allow_atomic": self.allow_atomic,
             "allow_msg_ttl": self.allow_msg_ttl,
+            "deny_delete": self.deny_delete,
+            "deny_purge": self.deny_delete,
         }
         if self.limit_marker_ttl_s:
             config["subject_delete_marker_ttl"] = _ns(self.limit_marker_ttl_s)
@@ -259,6 +266,17 @@ STREAMS: Final = (
         max_msgs_per_subject=HOOK_LOG_KEPT,
         # One write a delivery, for people to read.
         persist_async=True,
+    ),
+    StreamSpec(
+        name=AUDIT,
+        subjects=(AUDIT_ALL,),
+        description="Who did what: acts of operators and key owners",
+        # About 600 bytes an act: 400,000 of them.
+        max_bytes=256 * MIB,
+        max_age_s=AUDIT_AGE_MAX_S,
+        # An act's end takes the place of its beginning.
+        max_msgs_per_subject=1,
+        deny_delete=True,
     ),
 )
 

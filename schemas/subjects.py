@@ -90,6 +90,7 @@ MEDIA_ALL: Final = f"{ROOT}.media.>"
 VAULT_ALL: Final = f"{ROOT}.vault.>"
 HOOK_QUEUE_ALL: Final = f"{ROOT}.hook.queue.>"
 HOOK_LOG_ALL: Final = f"{ROOT}.hook.log.>"
+AUDIT_ALL: Final = f"{ROOT}.audit.>"
 
 
 def event(node_id: str, tenant_id: str, session_id: str, data: EventData) -> str:
@@ -297,6 +298,16 @@ def hook_log(tenant_id: str, webhook_id: str) -> str:
 def hook_log_of_tenant(tenant_id: str) -> str:
     """What was delivered to any of a tenant's webhooks."""
     return f"{ROOT}.hook.log.{tenant_id}.*"
+
+
+def audit_record(tenant_id: str, audit_id: str) -> str:
+    """An act by one of a tenant's keys."""
+    return f"{ROOT}.audit.{tenant_id}.{audit_id}"
+
+
+def audit_of_tenant(tenant_id: str) -> str:
+    """All acts by a tenant's keys."""
+    return f"{ROOT}.audit.{tenant_id}.*"
 
 
 def webhook_durable(webhook_id: str) -> str:

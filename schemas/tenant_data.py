@@ -2,13 +2,14 @@
 
 Owns the list by which a tenant is erased; a test sees to it that no stream is forgotten. What is
 kept under other names (sessions' records, snapshots, API keys, link tokens) is listed in
-`BY_OTHER_NAMES` with who removes it.
+`BY_OTHER_NAMES` with who removes it, and what is kept on purpose, with why.
 """
 
 from typing import Final
 
 from schemas.resources import (
     ACCESS,
+    AUDIT,
     DEAD_LETTERS,
     EVENTS,
     FLEET,
@@ -65,5 +66,6 @@ def tenant_subjects(tenant_id: str) -> tuple[tuple[str, str], ...]:
 BY_OTHER_NAMES: Final = {
     bucket_stream(FLEET): "the reconciler drops the records of a deleted session",
     bucket_stream(ACCESS): "keys, link tokens and the tenant are found by what they hold",
+    AUDIT: "kept, as the proof of who asked for what (the erasure too): it holds ids, no content",
     VAULT: "the pruner removes a deleted session's snapshots and its data key",
 }

@@ -77,7 +77,9 @@ class BucketAccess:
             raise BlazzError(ErrorCode.UNAUTHENTICATED, "the API key is unknown or revoked")
         if record.expires_at is not None and record.expires_at <= time.time():
             raise BlazzError(ErrorCode.UNAUTHENTICATED, "the API key has expired")
-        return Principal(record.tenant_id, record.key_id, frozenset(record.scopes))
+        return Principal(
+            record.tenant_id, record.key_id, frozenset(record.scopes), key_name=record.name
+        )
 
     async def _record(self, key_id: str) -> ApiKeyRecord | None:
         now = time.monotonic()

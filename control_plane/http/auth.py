@@ -32,11 +32,21 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def access(
-    scope: Scope, *problems: ErrorCode, body: Any = None, media: tuple[str, ...] = ()
+    scope: Scope,
+    *problems: ErrorCode,
+    instead: Scope | None = None,
+    body: Any = None,
+    media: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """A route's `opt`: its scope, the errors its documentation names, its body's type, and the
-    media types its answer may have besides JSON."""
-    return {"access": scope, "problems": problems, "body": body, "media": media}
+    """A route's `opt`: its scope (or another that does instead), the errors its documentation
+    names, its body's type, and the media types its answer may have besides JSON."""
+    return {
+        "access": scope,
+        "instead": instead,
+        "problems": problems,
+        "body": body,
+        "media": media,
+    }
 
 
 def presented_key(connection: Connection) -> str | None:
@@ -62,11 +72,12 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         raise BlazzError(ErrorCode.UNAUTHENTICATED)
     principal = await services.access.authenticate(key)
     limiter.charge(connection.scope, principal.key_id)
+    # Also for who is refused now: the audit log names them.
+    connection.state["principal"] = principal
     if needed is None:
         raise BlazzError(ErrorCode.FORBIDDEN, "This route is closed.")
-    if needed not in principal.scopes:
+    if principal.scopes.isdisjoint((needed, handler.opt.get("instead"))):
         raise BlazzError(ErrorCode.FORBIDDEN, f"It needs the scope {needed!s}.")
-    connection.state["principal"] = principal
 
 
 def principal_of(connection: Connection) -> Principal:

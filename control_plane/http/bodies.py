@@ -5,7 +5,7 @@ come.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
@@ -16,6 +16,8 @@ from schemas.errors import BlazzError, ErrorCode
 
 T = TypeVar("T", bound=msgspec.Struct)
 AnyRequest = Request[Any, Any, Any]
+BODY_NOTE: Final = "body"
+"""Where the request's state keeps the decoded JSON body, for the audit log."""
 
 
 async def limited(
@@ -71,7 +73,9 @@ async def json_body(
     if not body and optional:
         return decode(b"{}", kind), body
     require_json(request)
-    return decode(body, kind), body
+    made = decode(body, kind)
+    request.scope["state"][BODY_NOTE] = made
+    return made, body
 
 
 def _too_large(code: ErrorCode, bytes_max: int) -> BlazzError:

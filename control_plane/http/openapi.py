@@ -59,6 +59,7 @@ _TAGS: Final = (
     ("Webhooks", "Events sent to your server, signed as Standard Webhooks says."),
     ("API keys", "Keys, their scopes and their end."),
     ("Tenant", "Your own settings."),
+    ("Audit", "Who did what: every act of operators and key owners."),
     ("Fleet", "Nodes and all tenants' sessions, for operators."),
     ("Probes", "For load balancers and Prometheus."),
 )

@@ -21,6 +21,8 @@ from schemas.errors import ERRORS, BlazzError, ErrorCode
 
 log = structlog.get_logger()
 
+PROBLEM_NOTE: Final = "problem"
+"""Where the request's state keeps the code it was refused with, for the audit log."""
 PROBLEM_JSON: Final = "application/problem+json"
 RETRY_LATER_S: Final = 5
 """`Retry-After` where nothing better is known: about a reconcile's or a restart's time."""
@@ -107,6 +109,7 @@ def problem_of(error: Exception, scope: Any) -> tuple[Problem, dict[str, str]]:
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
     problem, headers = problem_of(error, request.scope)
+    request.scope["state"][PROBLEM_NOTE] = problem.code
     if problem.status >= 500 and not isinstance(error, BlazzError):
         log.error("http.request.failed", exc_info=error, **{log_keys.REQUEST: problem.request_id})
     elif problem.status >= 500:

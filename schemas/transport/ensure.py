@@ -23,6 +23,8 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "allow_msg_ttl": False,
     "allow_direct": False,
     "allow_rollup_hdrs": False,
+    "deny_delete": False,
+    "deny_purge": False,
     "description": "",
     "persist_mode": "default",
 }

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -140,16 +141,24 @@ async def read_last_per_subject(
 
 
 async def read_stored(
-    jetstream: JetStream, stream: str, subject: str, *, headers_only: bool = False
+    jetstream: JetStream,
+    stream: str,
+    subject: str,
+    *,
+    start_at: datetime | None = None,
+    headers_only: bool = False,
 ) -> AsyncGenerator[StoredMessage, None]:
-    """Every message on `subject` that is there now, in order, once; raises on an outage half-way.
-    What is removed meanwhile may be left out."""
+    """Every message on `subject` that is there now (with `start_at`: and was stored then or
+    later), in order, once; raises on an outage half-way. What is removed meanwhile may be left
+    out."""
     name = f"ord-{secrets.token_hex(8)}"
-    config = {
+    config: dict[str, Any] = {
         "deliver_policy": "all",
         "filter_subject": subject,
         "headers_only": headers_only,
     }
+    if start_at is not None:
+        config |= {"deliver_policy": "by_start_time", "opt_start_time": start_at.isoformat()}
     info = await jetstream.create_consumer(stream, name, ordered_config(config))
     expires_s = jetstream.bus.settings.profile.fetch_timeout_s
     expected = 1

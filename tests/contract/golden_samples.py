@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import chats, commands, envelope, errors, events, messages, records, snapshots
+from schemas import audit, chats, commands, envelope, errors, events, messages, records, snapshots
 from schemas.states import (
     Ack,
     DesiredState,
@@ -423,6 +423,22 @@ SAMPLES: list[msgspec.Struct] = [
     ),
     _event(events.MessageFailed(MESSAGE, CHAT, "message_refused", "why", redrives=2)),
     _event(events.MessageUnknown(MESSAGE, CHAT, "page_timeout", "why", redrives=2)),
+    audit.AuditRecord(
+        audit_id="aud_" + "0" * 25 + "4",
+        at=1_790_000_000.5,
+        operation="drainNode",
+        tenant_id="acme",
+        key_id="0123456789ab",
+        source=audit.AuditSource.COMMAND,
+        key_name="ann",
+        address="127.0.0.1",
+        target=("node-a",),
+        parameters={"deadline_s": 600.0, "all": True, "scopes": ["keys"], "name": None},
+        request_id="req_1",
+        http=409,
+        error_code="conflict",
+        ended_at=1_790_000_001.5,
+    ),
     records.MessageIdSecret(secret=b"\x00\xff" * 16),
 ]
 

@@ -48,7 +48,9 @@ class MemoryAccess:
         record = self.keys.get(token)
         if record is None or record.revoked:
             raise BlazzError(ErrorCode.UNAUTHENTICATED)
-        return Principal(record.tenant_id, record.key_id, frozenset(record.scopes))
+        return Principal(
+            record.tenant_id, record.key_id, frozenset(record.scopes), key_name=record.name
+        )
 
     async def create_key(
         self,

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from control_plane.audit import select
+from control_plane.audit_ports import AuditQuery
 from control_plane.core.message_identity import OnceKey
 from control_plane.ports import FeedGap, FeedItem, Services
 from schemas.api import (
@@ -24,6 +26,7 @@ from schemas.api import (
     RebalanceView,
     SessionView,
 )
+from schemas.audit import AuditRecord
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import message_id
@@ -232,6 +235,22 @@ class MemoryErasures:
         return self.asked[tenant]
 
 
+class MemoryAudit:
+    """Refuses to write while `away`."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, AuditRecord] = {}
+        self.away = False
+
+    async def write(self, record: AuditRecord) -> None:
+        if self.away:
+            raise BlazzError(ErrorCode.AUDIT_UNAVAILABLE)
+        self.all[record.audit_id] = record
+
+    async def list(self, tenant: str | None, query: AuditQuery) -> Page[AuditRecord]:
+        return select((r for r in self.all.values() if tenant in (None, r.tenant_id)), query)
+
+
 class Memory(msgspec.Struct, frozen=True):
     """All ports, typed as what they are so that tests can look inside."""
 
@@ -251,6 +270,7 @@ class Memory(msgspec.Struct, frozen=True):
     operations: MemoryOperations
     erasures: MemoryErasures
     webhooks: MemoryWebhooks
+    audit: MemoryAudit
 
     @property
     def services(self) -> Services:
@@ -282,4 +302,5 @@ def memory() -> Memory:
         operations=MemoryOperations(fleet),
         erasures=MemoryErasures(),
         webhooks=MemoryWebhooks(sessions),
+        audit=MemoryAudit(),
     )
