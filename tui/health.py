@@ -5,13 +5,14 @@ Never changes the view.
 """
 
 from enum import Enum
+from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.records import SessionLoad
+from schemas.records import SessionLoad, SessionObserved
 from schemas.states import DesiredState, NodeState, SessionState
 from schemas.timing import FAST, TimingProfile
-from tui.model import FleetView, NodeEntry, SessionEntry
+from tui.model import FleetView, Kept, NodeEntry, SessionEntry
 
 
 class HealthLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,12 +23,20 @@ class HealthLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, profile: TimingProfile) -> "HealthLimits":
-        """A node without a pulse for one lease's life is suspect; for two, its lease has ended and
-        others may have taken over."""
-        return cls(suspect_after_s=profile.lease_ttl_s, lost_after_s=2 * profile.lease_ttl_s)
+        """Those by which the control plane judges: about three missed pulses, and the end of a
+        lease that was renewed with the last pulse."""
+        return cls(
+            suspect_after_s=profile.suspect_after_s,
+            lost_after_s=profile.lease_ttl_s + profile.lease_absent_grace_s,
+        )
 
 
 FAST_LIMITS = HealthLimits.of(FAST)
+_SILENCES: Final = {
+    NodeState.SUSPECT: "node silent",
+    NodeState.LOST: "node lost",
+    NodeState.STOPPED: "node stopped",
+}
 
 
 class NodeHealth(msgspec.Struct, frozen=True):
@@ -111,21 +120,19 @@ def session_node(session: SessionEntry) -> str | None:
     return assignment.record.node_id
 
 
+def session_said_at(view: FleetView, session: SessionEntry) -> float | None:
+    """When the session's owner last said anything of it (monotonic seconds)."""
+    return _said_at(_word(view, session))
+
+
 def session_look(
     view: FleetView, session: SessionEntry, healths: dict[str, NodeHealth], now: float
 ) -> SessionLook:
     """What may be said of a session: its last word, and whether to believe it."""
-    node_id = session_node(session)
-    epoch = session.epoch
-    observed = session.latest_observed
-    if observed is not None and (
-        observed.record.epoch < epoch or observed.record.node_id != node_id
-    ):
-        observed = None
-    load, load_at = _line(view, session.session_id, node_id, epoch)
-    state, since, reason = _last_word(session, load)
-    trust, doubt = _trust(view, session, node_id, load, healths)
-    said_at = [at for at in (load_at, observed.at if observed else None) if at is not None]
+    word = _word(view, session)
+    state, since, reason = _last_word(session, word)
+    trust, doubt = _trust(view, word, healths)
+    said_at = _said_at(word)
     record = session.record.record if session.record else None
     return SessionLook(
         session_id=session.session_id,
@@ -134,33 +141,52 @@ def session_look(
         state=state,
         trust=trust,
         desired=record.desired if record else None,
-        node_id=node_id,
-        epoch=epoch,
+        node_id=word.node_id,
+        epoch=word.epoch,
         since=since,
-        age_s=max(0.0, now - max(said_at)) if said_at else None,
+        age_s=None if said_at is None else max(0.0, now - said_at),
         reason="; ".join(part for part in (doubt, reason) if part),
-        phone=observed.record.phone if observed else None,
+        phone=word.observed.record.phone if word.observed else None,
         metadata=record.metadata if record else {},
     )
 
 
-def _line(
-    view: FleetView, session_id: str, node_id: str | None, epoch: int
-) -> tuple[SessionLoad | None, float | None]:
+class _Word(NamedTuple):
+    """What the owner of the highest epoch said: in the bucket, and in its last heartbeat."""
+
+    node_id: str | None
+    epoch: int
+    observed: Kept[SessionObserved] | None
+    load: SessionLoad | None
+    load_at: float | None
+
+
+def _word(view: FleetView, session: SessionEntry) -> _Word:
+    observed = session.latest_observed
+    epoch = session.epoch_seen
+    if observed is not None and observed.record.epoch > epoch:
+        epoch = observed.record.epoch
+    node_id = session_node(session)
+    if observed is not None:
+        record = observed.record
+        if record.epoch < epoch or record.node_id != node_id:
+            observed = None
     node = view.nodes.get(node_id or "")
     pulse = node.pulse if node else None
-    load = pulse.loads.get(session_id) if pulse else None
+    load = pulse.loads.get(session.session_id) if pulse else None
     if pulse is None or load is None or load.epoch != epoch:
-        return None, None
-    return load, pulse.at
+        return _Word(node_id, epoch, observed, None, None)
+    return _Word(node_id, epoch, observed, load, pulse.at)
 
 
-def _last_word(
-    session: SessionEntry, load: SessionLoad | None
-) -> tuple[SessionState, float | None, str]:
-    observed = session.latest_observed
-    if observed is not None and observed.record.epoch < session.epoch:
-        observed = None
+def _said_at(word: _Word) -> float | None:
+    if word.observed is None or word.load_at is None:
+        return word.observed.at if word.observed else word.load_at
+    return max(word.observed.at, word.load_at)
+
+
+def _last_word(session: SessionEntry, word: _Word) -> tuple[SessionState, float | None, str]:
+    observed, load = word.observed, word.load
     if load is not None and (observed is None or load.since > observed.record.since):
         return load.state, load.since, ""
     if observed is not None:
@@ -170,32 +196,19 @@ def _last_word(
     return SessionState.PENDING, None, ""
 
 
-def _trust(
-    view: FleetView,
-    session: SessionEntry,
-    node_id: str | None,
-    load: SessionLoad | None,
-    healths: dict[str, NodeHealth],
-) -> tuple[Trust, str]:
-    observed = session.latest_observed
-    spoke = observed is not None and observed.record.epoch >= session.epoch
-    if not spoke and load is None:
+def _trust(view: FleetView, word: _Word, healths: dict[str, NodeHealth]) -> tuple[Trust, str]:
+    observed = word.observed
+    if observed is None and word.load is None:
         return Trust.AWAITED, "" if view.bus.up else "bus away"
     if not view.bus.up:
         return Trust.DOUBTED, "bus away"
-    health = healths.get(node_id or "")
-    node = view.nodes.get(node_id or "")
+    health = healths.get(word.node_id or "")
+    node = view.nodes.get(word.node_id or "")
     if health is None or node is None:
         return Trust.DOUBTED, "node unknown"
     if health.state is not NodeState.ALIVE:
-        silence = "" if health.silent_s is None else f" {health.silent_s:.0f} s"
-        words = {
-            NodeState.SUSPECT: f"node silent{silence}",
-            NodeState.LOST: f"node lost{silence}",
-            NodeState.STOPPED: "node stopped",
-        }
-        return Trust.DOUBTED, words[health.state]
-    if load is not None or observed is None:
+        return Trust.DOUBTED, _SILENCES[health.state]
+    if word.load is not None or observed is None:
         return Trust.CONFIRMED, ""
     return _trust_in_record(node, observed.record.incarnation, observed.at, observed.record.state)
 

@@ -48,6 +48,7 @@ from tui.changes import (
     Trouble,
     Unreadable,
 )
+from tui.fold_memory import FoldMemory, Touched
 
 EVENTS_KEPT: Final = 2_000
 INCARNATIONS_KEPT: Final = 4
@@ -115,6 +116,8 @@ class SessionEntry:
     @property
     def latest_observed(self) -> Kept[SessionObserved] | None:
         """What the owner of the highest epoch saw."""
+        if len(self.observed) <= 1:
+            return next(iter(self.observed.values()), None)
         return max(
             self.observed.values(),
             key=lambda kept: (kept.record.epoch, kept.revision),
@@ -142,28 +145,6 @@ class BusView(msgspec.Struct, frozen=True):
     round_trip_s: float | None = None
 
 
-class FoldMemory:
-    """What `fold` must remember to refuse what is old. Emptied of the dead at each resync."""
-
-    __slots__ = (
-        "assigned_epochs",
-        "event_epochs",
-        "known",
-        "last_event_sequence",
-        "revisions",
-        "seen",
-    )
-
-    def __init__(self) -> None:
-        self.revisions: dict[str, int] = {}
-        self.known: set[str] = set()
-        self.seen: set[str] = set()
-        """Keys that came since the resync began."""
-        self.assigned_epochs: dict[str, int] = {}
-        self.event_epochs: dict[str, int] = {}
-        self.last_event_sequence = 0
-
-
 class FleetView:
     """The state that `fold` builds. Read freely; never write from outside."""
 
@@ -183,6 +164,17 @@ class FleetView:
         self.last_data_at: float | None = None
         self.rejected: Counter[str] = Counter()
         self.memory = FoldMemory()
+        self._touched = Touched()
+
+    @property
+    def touched(self) -> Touched:
+        """What changed since it was last taken."""
+        return self._touched
+
+    def take_touched(self) -> Touched:
+        """What changed since this was last called: for the one that keeps the roll."""
+        touched, self._touched = self._touched, Touched()
+        return touched
 
 
 def fold(view: FleetView, batch: Batch) -> FleetView:
@@ -259,9 +251,14 @@ def _put(view: FleetView, change: RecordPut, at: float) -> None:
         view.memory.assigned_epochs[session_id] = record.epoch
         if session_id in view.sessions:
             view.sessions[session_id].epoch_seen = record.epoch
+            view.touched.sessions.add(session_id)
     if not _newer(view, key, revision, at):
         return
     view.memory.known.add(key)
+    if isinstance(record, NodeRecord | CapacityRecord | NodeIntent):
+        view.touched.nodes.add(record.node_id)
+    else:
+        view.touched.sessions.add(record.session_id)
     match record:
         case NodeRecord():
             node = _node(view, record.node_id, at)
@@ -303,6 +300,7 @@ def _forget(view: FleetView, key: str) -> None:
         node = view.nodes.get(rest)
         if node is None:
             return
+        view.touched.nodes.add(rest)
         if key.startswith(NODES_PREFIX):
             node.record = None
         elif key.startswith(CAPACITY_PREFIX):
@@ -316,6 +314,7 @@ def _forget(view: FleetView, key: str) -> None:
     session = view.sessions.get(session_id)
     if session is None:
         return
+    view.touched.sessions.add(session_id)
     if key.startswith(SESSIONS_PREFIX):
         session.record = None
     elif key.startswith(ASSIGNMENTS_PREFIX):
@@ -333,7 +332,16 @@ def _pulse(view: FleetView, heartbeat: Heartbeat, at: float) -> None:
     if before is not None and heartbeat.sequence <= before.heartbeat.sequence:
         view.rejected["old heartbeat"] += 1
         return
-    loads = {load.session_id: load for load in heartbeat.sessions}
+    view.touched.pulsed.add(heartbeat.node_id)
+    if before is not None and before.heartbeat.sessions == heartbeat.sessions:
+        loads = before.loads
+    else:
+        loads = {load.session_id: load for load in heartbeat.sessions}
+        was = before.loads if before is not None else {}
+        view.touched.sessions.update(
+            was.keys() - loads.keys(),
+            (session_id for session_id, load in loads.items() if was.get(session_id) != load),
+        )
     node.pulses[heartbeat.incarnation] = KeptPulse(heartbeat, at, loads)
     if len(node.pulses) > INCARNATIONS_KEPT:
         oldest = min(node.pulses.items(), key=lambda item: item[1].at)[0]

@@ -91,7 +91,7 @@ async def test_all_three_tables_show_the_fleet() -> None:
 
 async def test_a_silent_node_takes_the_health_of_its_sessions_with_it() -> None:
     async with driven() as d:
-        d.clock.pass_(7)
+        d.clock.pass_(3)
         for node in NODES[:1]:
             d.feed.give(Pulse(heartbeat(node, 2)), at=d.clock.mono)
         await d.settle()

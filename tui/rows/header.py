@@ -10,6 +10,7 @@ import msgspec
 from schemas.states import NodeState, SessionState
 from tui.health import HealthLimits, NodeHealth, Trust, session_look
 from tui.model import FleetView
+from tui.roll import Roll
 from tui.rows import words
 from tui.rows.cells import Cell, Severity
 
@@ -47,6 +48,17 @@ def count_fleet(view: FleetView, healths: dict[str, NodeHealth], now: float) -> 
         sessions_online=tally["online"],
         sessions_doubted=tally["doubted"],
         sessions=len(view.sessions),
+    )
+
+
+def counts_of(roll: Roll) -> FleetCounts:
+    """The counts over the whole fleet, whatever is filtered."""
+    return FleetCounts(
+        nodes_alive=roll.nodes_alive,
+        nodes=len(roll.healths),
+        sessions_online=roll.states[SessionState.ONLINE],
+        sessions_doubted=roll.doubted,
+        sessions=len(roll.looks),
     )
 
 

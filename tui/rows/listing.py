@@ -14,9 +14,9 @@ from tui.rows.cells import Row, gone_row
 from tui.rows.event_rows import event_row
 from tui.rows.node_rows import COLUMNS as NODE_COLUMNS
 from tui.rows.node_rows import node_row, node_sort_key
-from tui.rows.query import EVERYTHING, Query, passes
+from tui.rows.query import EVERYTHING, Query, passes, passes_text
 from tui.rows.session_rows import COLUMNS as SESSION_COLUMNS
-from tui.rows.session_rows import session_row, session_sort_key
+from tui.rows.session_rows import session_row, session_sort_key, session_words
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -71,7 +71,8 @@ def list_sessions(
         if scope.node_id is not None and session_node(session) != scope.node_id:
             continue
         look = session_look(view, session, now.healths, now.monotonic)
-        if query is EVERYTHING or passes(query, _session_row(look, now), look.metadata):
+        said = session_words(look, show_phones=now.show_phones)
+        if query is EVERYTHING or passes_text(query, said, look.metadata):
             looks.append(look)
     looks.sort(key=lambda look: session_sort_key(look, sort.column), reverse=sort.reverse)
     return [look.session_id for look in looks]

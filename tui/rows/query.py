@@ -52,16 +52,21 @@ def parse(text: str) -> Query:
 def passes(query: Query, row: Row, labels: Mapping[str, str] | None = None) -> bool:
     """Whether a row is shown. What it is searched in is its key and what its cells say, so a
     masked number cannot be found by its hidden digits."""
+    return query.kind == "all" or passes_text(query, _text(row), labels)
+
+
+def passes_text(query: Query, text: str, labels: Mapping[str, str] | None = None) -> bool:
+    """The same of what a row says."""
     match query.kind:
         case "all":
             return True
         case "label":
             return (labels or {}).get(query.label) == query.pattern
         case "fuzzy":
-            remaining = iter(_text(row).casefold())
+            remaining = iter(text.casefold())
             return all(char in remaining for char in query.pattern)
         case _:
-            found = re.search(query.pattern, _text(row), re.IGNORECASE) is not None
+            found = re.search(query.pattern, text, re.IGNORECASE) is not None
             return found is (query.kind == "regex")
 
 

@@ -25,6 +25,8 @@ COLUMNS: Final = (
     Column("wanted", "WANTED", 7, rank=7),
     Column("reason", "REASON", 20, rank=5, grow=True, width_max=60),
 )
+_AGES: Final = ("since", "age")
+SortKey = tuple[float, str] | tuple[str, str]
 SORTS: Final = ("name", "state", "tenant", "node", "since", "age", "session", "epoch")
 
 
@@ -49,15 +51,24 @@ def session_row(look: SessionLook, unix_now: float, *, show_phones: bool) -> Row
     return Row(look.session_id, cells, stale=look.trust is not Trust.CONFIRMED)
 
 
-def session_sort_key(look: SessionLook, column: str) -> tuple[float, str] | tuple[str, str]:
-    """What a session sorts by under a column; the id breaks ties."""
+def session_words(look: SessionLook, *, show_phones: bool) -> str:
+    """What a filter is searched in: all that the row says except its ages, which change while
+    nothing happens."""
+    row = session_row(look, 0.0, show_phones=show_phones)
+    said = (cell.text for index, cell in enumerate(row.cells) if COLUMNS[index].id not in _AGES)
+    return " ".join((look.session_id, *said))
+
+
+def session_sort_key(look: SessionLook, column: str) -> SortKey:
+    """What a session sorts by under a column; the id breaks ties. Only by `age` does it change
+    while nothing happens."""
     match column:
         case "state":
             return (urgency(session_severity(look)), look.state + look.session_id)
         case "since":
             return (-(look.since or 0.0), look.session_id)
         case "age":
-            return (-(look.age_s or 0.0), look.session_id)
+            return age_sort_key(look.session_id, look.age_s)
         case "epoch":
             return (-float(look.epoch), look.session_id)
         case "tenant":
@@ -68,3 +79,8 @@ def session_sort_key(look: SessionLook, column: str) -> tuple[float, str] | tupl
             return (look.session_id, "")
         case _:
             return (look.name or "", look.session_id)
+
+
+def age_sort_key(session_id: str, age_s: float | None) -> SortKey:
+    """The oldest word first, those who never spoke last."""
+    return (1.0 if age_s is None else -age_s, session_id)

@@ -18,22 +18,23 @@ from schemas.states import NodeState
 from tui.actions import bindings, footer_actions
 from tui.changes import Happened
 from tui.clock import Clock
-from tui.health import HealthLimits, all_node_health
+from tui.health import HealthLimits
 from tui.model import FleetView
+from tui.roll import Roll
 from tui.rows import event_rows, node_rows, session_rows, words
 from tui.rows.cells import Row
 from tui.rows.event_rows import event_row
-from tui.rows.header import FleetCounts, banner, count_fleet, header_parts
+from tui.rows.header import FleetCounts, banner, counts_of, header_parts
 from tui.rows.listing import (
     Now,
     Scope,
     Sort,
     list_events,
     list_nodes,
-    list_sessions,
     node_row_of,
     session_row_of,
 )
+from tui.rows.order import SessionOrder
 from tui.rows.query import EVERYTHING, Query, parse
 from tui.screens.help import HelpScreen
 from tui.settings import TuiSettings
@@ -92,6 +93,8 @@ class FleetScreen(Screen[None]):
         self._settings = settings
         self._clock = clock
         self._limits = HealthLimits.of(settings.profile)
+        self._roll = Roll(view, self._limits)
+        self._order = SessionOrder()
         self._scope = Scope()
         self._queries: dict[str, Query] = dict.fromkeys(PANES, EVERYTHING)
         self._sorts = {NODES: Sort("node"), SESSIONS: Sort("name")}
@@ -141,13 +144,18 @@ class FleetScreen(Screen[None]):
         if self._dirty or verdicts != self._verdicts:
             self._verdicts = verdicts
             self._dirty = False
-            self._counts = count_fleet(self._view, now.healths, now.monotonic)
+            self._counts = counts_of(self._roll)
             nodes, sessions = NODES, SESSIONS
             node_ids: Sequence[str] = list_nodes(
                 self._view, now, self._sorts[nodes], self._queries[nodes]
             )
-            session_ids: Sequence[str] = list_sessions(
-                self._view, now, self._sorts[sessions], self._scope, self._queries[sessions]
+            session_ids: Sequence[str] = self._order.listed(
+                self._roll,
+                now.monotonic,
+                self._sorts[sessions],
+                self._scope,
+                self._queries[sessions],
+                show_phones=now.show_phones,
             )
             self._list_events(now)
         else:
@@ -180,12 +188,8 @@ class FleetScreen(Screen[None]):
 
     def _now(self) -> Now:
         monotonic = self._clock.monotonic()
-        return Now(
-            monotonic,
-            self._clock.unix(),
-            all_node_health(self._view, monotonic, self._limits),
-            self._settings.show_phones,
-        )
+        self._roll.bring_up(monotonic)
+        return Now(monotonic, self._clock.unix(), self._roll.healths, self._settings.show_phones)
 
     def _show_header(self, now: Now) -> None:
         parts = header_parts(
