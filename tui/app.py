@@ -1,10 +1,11 @@
-"""The terminal application: one view, one feed, the fleet screen.
+"""The terminal application: one view, one feed, and the way between the screens.
 
-Owns the fold (the only writer of the view), the feed's life and the theme. Never talks to the bus
-itself. `run_tui` is the entry for `cli`.
+Owns the fold (the only writer of the view), the feed's life, the theme and navigation. Never talks
+to the bus or the API itself. `run_tui` is the entry for `cli`.
 """
 
 import os
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import on
@@ -12,14 +13,47 @@ from textual.app import App
 from textual.binding import BindingType
 
 from schemas.errors import BlazzError
+from tui.actions import (
+    DEAD,
+    EVENTS,
+    FLEET,
+    MESSAGES,
+    NODE,
+    REGIONS,
+    SESSION,
+    SESSIONS,
+    WEBHOOKS,
+)
+from tui.acts import Actor
 from tui.clock import Clock, SystemClock
+from tui.commands import Command, the_one
+from tui.desk import Desk
 from tui.feed.bus_feed import BusFeed
 from tui.feed.messages import FeedBatch
 from tui.feed.port import Feed
 from tui.model import FleetView, fold
+from tui.navigation import Go
 from tui.screens.fleet import FleetScreen
+from tui.screens.frame import ViewScreen
+from tui.screens.lists import EventsScreen, MessagesScreen, RegionsScreen, SessionsScreen
+from tui.screens.node import NodeScreen
+from tui.screens.sending import DeadLettersScreen, WebhooksScreen
+from tui.screens.session import SessionScreen
 from tui.settings import TuiSettings
+from tui.source import Source
 from tui.themes import DARK, LIGHT, THEMES
+
+_SCREENS: Mapping[str, Callable[[Desk, str], ViewScreen]] = {
+    REGIONS: RegionsScreen,
+    SESSIONS: SessionsScreen,
+    NODE: NodeScreen,
+    SESSION: SessionScreen,
+    MESSAGES: MessagesScreen,
+    DEAD: DeadLettersScreen,
+    WEBHOOKS: WebhooksScreen,
+    EVENTS: EventsScreen,
+}
+_OF_ONE_SESSION = (SESSION, DEAD)
 
 
 class FleetApp(App[None]):
@@ -29,20 +63,31 @@ class FleetApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self, settings: TuiSettings, feed: Feed, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: TuiSettings,
+        feed: Feed,
+        clock: Clock,
+        actor: Actor | None = None,
+        source: Source | None = None,
+    ) -> None:
         # Under NO_COLOR only the terminal's own two colours are used; Textual would send greys.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.view = FleetView()
         self.failure: BlazzError | None = None
+        self.desk = Desk(self.view, settings, clock, actor, source)
         self._settings = settings
         self._feed = feed
-        self._fleet = FleetScreen(self.view, settings, clock)
+        self._fleet = FleetScreen(self.desk)
+        if settings.low_bandwidth:
+            self.animation_level = "none"
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = (LIGHT if settings.light else DARK).name
 
     def on_mount(self) -> None:
         """Show the fleet and begin to listen."""
+        self.set_keymap(self._settings.keymap)
         self.push_screen(self._fleet)
         self.run_worker(self._listen(), name="feed", exit_on_error=True)
 
@@ -57,18 +102,75 @@ class FleetApp(App[None]):
     def _fold(self, message: FeedBatch) -> None:
         fold(self.view, message.batch)
         self._feed.taken()
-        self._fleet.data_changed()
+        for screen in self.screen_stack:
+            if isinstance(screen, ViewScreen):
+                screen.data_changed()
 
     def action_theme(self) -> None:
         """Dark or light."""
         self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
 
+    # Navigation ----------------------------------------------------------------------------------
 
-def run_tui(settings: TuiSettings) -> None:
-    """Run until the person quits. Raises BlazzError if the bus refuses this identity."""
+    @on(Go)
+    async def _go(self, message: Go) -> None:
+        message.stop()
+        command = message.command
+        match command.name:
+            case "back":
+                if isinstance(self.screen, ViewScreen) and self.screen is not self._fleet:
+                    await self.pop_screen()
+            case "quit":
+                self.exit()
+            case "help":
+                if isinstance(self.screen, ViewScreen):
+                    self.screen.action_help()
+            case _:
+                await self._open(command, on_top=message.on_top)
+
+    async def _open(self, command: Command, *, on_top: bool) -> None:
+        try:
+            argument = self._argument(command)
+        except ValueError as error:
+            self.notify(f":{command.name} {error}", severity="warning", markup=False)
+            return
+        if not on_top or command.name == FLEET:
+            while self.screen is not self._fleet:
+                await self.pop_screen()
+        if command.name == FLEET:
+            self._fleet.show_nodes(argument)
+        else:
+            await self.push_screen(_SCREENS[command.name](self.desk, argument))
+
+    def _argument(self, command: Command) -> str:
+        """The id that the words after a command mean. Raises ValueError with a sentence."""
+        said = command.argument
+        if command.name == NODE:
+            if not said:
+                raise ValueError("needs a node")
+            return the_one(said, list(self.view.nodes), {})
+        if command.name in _OF_ONE_SESSION:
+            if not said:
+                raise ValueError("needs a session")
+            names = {
+                session_id: entry.record.record.name or ""
+                for session_id, entry in self.view.sessions.items()
+                if entry.record
+            }
+            return the_one(said, list(self.view.sessions), names)
+        return said
+
+
+def run_tui(
+    settings: TuiSettings, actor: Actor | None = None, source: Source | None = None
+) -> None:
+    """Run until the person quits; without `actor` and `source` it only watches what the bus tells.
+
+    Raises BlazzError if the bus refuses this identity.
+    """
     clock = SystemClock()
     feed = BusFeed(settings.bus(), clock, events_history=settings.events_history)
-    app = FleetApp(settings, feed, clock)
+    app = FleetApp(settings, feed, clock, actor, source)
     app.run()
     if app.failure is not None:
         raise app.failure

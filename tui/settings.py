@@ -20,10 +20,17 @@ class TuiSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings | None = None
     context: str = "local"
     """The name of the fleet, always on the screen: nobody should steer the wrong one."""
-    read_only: bool = True
+    production: bool = False
+    """Somebody's customers are on it: where acts are possible, the header is red."""
+    read_only: bool = False
+    """Refuse acts even with a key."""
     profile: TimingProfile = FAST
     show_phones: bool = False
     light: bool = False
+    low_bandwidth: bool = False
+    """For slow lines: fewer repaints, no sparkline."""
+    keymap: dict[str, str] = {}
+    """Other keys, by the id of the action (`tui/actions.py`)."""
     events_history: int = 200
     """How many past events to read back at the start."""
 

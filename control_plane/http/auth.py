@@ -7,12 +7,14 @@ scope is closed. Never checks a key itself (`ports.Access` does) and never logs 
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from control_plane.http.rate_limiter import RateLimiter
 from control_plane.ports import Principal, Services
 from schemas.errors import BlazzError, ErrorCode
+from schemas.ids import TenantId
 
 
 class Scope(StrEnum):
@@ -27,6 +29,9 @@ class Scope(StrEnum):
 
 PUBLIC: Final = "public"
 """Instead of a scope: open to anybody (probes, docs, the link page with its own token)."""
+
+TENANT_HEADER: Final = "Blazz-Tenant"
+"""Scope `operator` may speak for any tenant, within its key's other scopes."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -78,6 +83,24 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         raise BlazzError(ErrorCode.FORBIDDEN, "This route is closed.")
     if principal.scopes.isdisjoint((needed, handler.opt.get("instead"))):
         raise BlazzError(ErrorCode.FORBIDDEN, f"It needs the scope {needed!s}.")
+    tenant_id = connection.headers.get(TENANT_HEADER)
+    if tenant_id is not None:
+        principal = _for_tenant(principal, tenant_id)
+    connection.state["principal"] = principal
+
+
+def _for_tenant(principal: Principal, tenant_id: str) -> Principal:
+    if tenant_id == principal.tenant_id:
+        return principal
+    if Scope.OPERATOR not in principal.scopes:
+        raise BlazzError(ErrorCode.FORBIDDEN, f"{TENANT_HEADER} needs the scope operator.")
+    try:
+        msgspec.convert(tenant_id, TenantId)
+    except msgspec.ValidationError as error:
+        raise BlazzError(
+            ErrorCode.VALIDATION_FAILED, f"{TENANT_HEADER} is not a tenant's id."
+        ) from error
+    return msgspec.structs.replace(principal, tenant_id=tenant_id)
 
 
 def principal_of(connection: Connection) -> Principal:

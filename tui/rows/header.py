@@ -30,24 +30,28 @@ class FleetCounts(msgspec.Struct, frozen=True):
     sessions_online: int = 0
     sessions_doubted: int = 0
     sessions: int = 0
+    states: tuple[tuple[SessionState, int], ...] = ()
+    """Sessions by the state they are surely in, the most first."""
 
 
 def count_fleet(view: FleetView, healths: dict[str, NodeHealth], now: float) -> FleetCounts:
     """Count over the whole fleet, whatever is filtered."""
     alive = sum(health.state is NodeState.ALIVE for health in healths.values())
-    tally: Counter[str] = Counter()
+    tally: Counter[SessionState] = Counter()
+    doubted = 0
     for session in view.sessions.values():
         look = session_look(view, session, healths, now)
         if look.trust is Trust.DOUBTED:
-            tally["doubted"] += 1
-        elif look.state is SessionState.ONLINE:
-            tally["online"] += 1
+            doubted += 1
+        else:
+            tally[look.state] += 1
     return FleetCounts(
         nodes_alive=alive,
         nodes=len(healths),
-        sessions_online=tally["online"],
-        sessions_doubted=tally["doubted"],
+        sessions_online=tally[SessionState.ONLINE],
+        sessions_doubted=doubted,
         sessions=len(view.sessions),
+        states=_most_first(tally),
     )
 
 
@@ -59,7 +63,21 @@ def counts_of(roll: Roll) -> FleetCounts:
         sessions_online=roll.states[SessionState.ONLINE],
         sessions_doubted=roll.doubted,
         sessions=len(roll.looks),
+        states=_most_first(roll.states),
     )
+
+
+def _most_first(tally: Counter[SessionState]) -> tuple[tuple[SessionState, int], ...]:
+    held = ((state, count) for state, count in tally.items() if count > 0)
+    return tuple(sorted(held, key=lambda item: (-item[1], item[0])))
+
+
+def role_cell(*, read_only: bool, production: bool) -> Cell:
+    """As whom the terminal is here. A production fleet that can be changed reads as the danger it
+    is."""
+    if read_only:
+        return Cell("read-only production" if production else "read-only", Severity.MUTED)
+    return Cell("▲ PRODUCTION operator", Severity.BAD) if production else Cell("operator")
 
 
 def header_parts(
@@ -67,7 +85,7 @@ def header_parts(
     counts: FleetCounts,
     *,
     context: str,
-    role: str,
+    role: Cell,
     now: float,
     stale_after_s: float,
 ) -> tuple[Cell, ...]:
@@ -83,7 +101,7 @@ def header_parts(
     nodes_off = counts.nodes_alive < counts.nodes
     parts = [
         Cell(context),
-        Cell(role, Severity.MUTED),
+        role,
         link,
         Cell(f"data {words.age(data_age)}", Severity.WARN if old else Severity.PLAIN),
         Cell(

@@ -10,6 +10,7 @@ from tui.health import NodeHealth
 from tui.model import NodeEntry
 from tui.rows import words
 from tui.rows.cells import Cell, Column, Row, Severity
+from tui.rows.mix import mix_words
 from tui.rows.state_words import NODE_WORDS, node_state_cell, urgency
 
 _BAR_WIDTH: Final = 8
@@ -22,14 +23,15 @@ COLUMNS: Final = (
     Column("state", "STATE", 10),
     Column("load", "LOAD", _BAR_WIDTH, rank=2),
     Column("sessions", "SESSIONS", 9, align="right"),
+    Column("mix", "STATES", 12, rank=4, grow=True, width_max=24),
     Column("memory", "MEM", 12, rank=3, align="right"),
     Column("cpu", "CPU", 5, rank=1, align="right"),
     Column("age", "AGE", 6, align="right"),
-    Column("region", "REGION", 10, rank=4, grow=True, width_max=18),
-    Column("provider", "PROVIDER", 10, rank=5, grow=True, width_max=18),
-    Column("reserved", "RESERVED", 8, rank=6, align="right"),
-    Column("version", "VERSION", 8, rank=7),
-    Column("note", "NOTE", 14, rank=8, grow=True, width_max=40),
+    Column("region", "REGION", 10, rank=5, grow=True, width_max=18),
+    Column("provider", "PROVIDER", 10, rank=6, grow=True, width_max=18),
+    Column("reserved", "RESERVED", 8, rank=7, align="right"),
+    Column("version", "VERSION", 8, rank=8),
+    Column("note", "NOTE", 14, rank=9, grow=True, width_max=40),
 )
 
 
@@ -49,6 +51,7 @@ def node_row(node: NodeEntry, health: NodeHealth, *, bus_up: bool) -> Row:
         node_state_cell(health.state, cordoned=cordoned),
         Cell(words.bar(share, _BAR_WIDTH), load),
         Cell(f"{sessions if pulse else words.NONE}/{places}", load),
+        Cell(mix_words(line.state for line in pulse.sessions) if pulse else words.NONE),
         _memory_cell(node),
         _cpu_cell(node),
         Cell(words.age(health.silent_s)),

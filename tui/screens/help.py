@@ -14,7 +14,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.actions import ACTIONS, TABLE_KEYS
+from tui.actions import TABLE_KEYS, on_screen, remapped
+from tui.commands import COMMANDS
+from tui.desk import Desk
 from tui.rows.state_words import DOUBT_GLYPH, NODE_WORDS, SESSION_WORDS, StateWord
 
 _KEY_WIDTH: Final = 24
@@ -39,28 +41,45 @@ class HelpScreen(ModalScreen[None]):
     }
     """
 
+    def __init__(self, view: str, desk: Desk) -> None:
+        super().__init__()
+        self._view = view
+        self._desk = desk
+
     def compose(self) -> ComposeResult:
         """One scrolling page."""
         with VerticalScroll(id="help") as page:
-            page.border_title = "Help (esc closes)"
-            yield Static(help_text())
+            page.border_title = f"Help: {self._view} (esc closes)"
+            yield Static(help_text(self._view, self._desk))
 
 
-def help_text() -> Text:
-    """The page as text."""
+def help_text(view: str, desk: Desk) -> Text:
+    """The page as text: the keys of this screen, all commands, all signs."""
     bold = "bold"
     text = Text()
-    text.append("This view is read-only: it sends no command and changes nothing.\n")
+    why = desk.why_read_only
+    if why:
+        text.append(f"{why}: keys marked * are refused.\n")
+    else:
+        text.append("Keys marked * change the fleet; what is dangerous asks first.\n")
     text.append("Dim rows are old or unconfirmed. Times of day are UTC. Numbers are masked.\n")
-    for group, actions in groupby(sorted(ACTIONS, key=attrgetter("group")), attrgetter("group")):
+    shown = remapped(on_screen(view), desk.settings.keymap)
+    for group, actions in groupby(sorted(shown, key=attrgetter("group")), attrgetter("group")):
         text.append(f"\n{group}\n", bold)
         for action in actions:
-            text.append(f"  {action.shown:<{_KEY_WIDTH - 2}}", bold)
+            star = "*" if action.changes else " "
+            text.append(f" {star}{action.shown:<{_KEY_WIDTH - 2}}", bold)
             text.append(f"{action.explanation}\n")
         if group == "Move":
             for keys, explanation in TABLE_KEYS:
                 text.append(f"  {keys:<{_KEY_WIDTH - 2}}", bold)
                 text.append(f"{explanation}\n")
+    text.append("\nCommands\n", bold)
+    for word in COMMANDS:
+        names = " ".join((word.name, *word.short))
+        wanted = f" <{word.argument}>" if word.argument else ""
+        text.append(f"  :{names}{wanted}".ljust(_KEY_WIDTH + _SIGN_WIDTH - 5), bold)
+        text.append(f"{word.explanation}\n")
     _append_signs(text, "Sessions", list(SESSION_WORDS.values()))
     text.append(f"  {DOUBT_GLYPH} was online", bold)
     text.append("    the last word of a node that is silent or cannot be heard\n")

@@ -34,11 +34,14 @@ class HeaderBar(Widget):
         .bar--warn { color: $warning; text-style: bold; }
         .bar--bad { color: $error; text-style: bold; }
         .bar--muted { color: $text-muted; }
+        &.-production { background: $error 45%; }
+        &.-production .bar--title { background: $error; }
+        &.-production .bar--bad { color: $foreground; }
     }
     """
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
+    def __init__(self, *, production: bool = False, id: str) -> None:
+        super().__init__(id=id, classes="-production" if production else None)
         self._parts: Sequence[Cell] = ()
 
     def show(self, parts: Sequence[Cell]) -> None:
@@ -56,6 +59,42 @@ class HeaderBar(Widget):
                 break
             style = self.get_component_rich_style(f"bar--{part.severity.value}", partial=True)
             text.append(" " * _GAP).append(part.text, style)
+        return text
+
+
+class MixBar(Widget):
+    """What states the fleet's sessions are in, and how many were online lately."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"bar--{severity.value}" for severity in Severity}
+    DEFAULT_CSS = """
+    MixBar {
+        height: 1; background: $background; padding: 0 1;
+        .bar--good { color: $success; }
+        .bar--busy { color: $secondary; }
+        .bar--warn { color: $warning; }
+        .bar--bad { color: $error; text-style: bold; }
+        .bar--muted { color: $text-muted; }
+    }
+    """
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._parts: Sequence[Cell] = ()
+
+    def show(self, parts: Sequence[Cell]) -> None:
+        """Say this from now on."""
+        if parts != self._parts:
+            self._parts = parts
+            self.refresh()
+
+    def render(self) -> Text:
+        """One line; what does not fit goes from the end."""
+        text = Text(no_wrap=True)
+        for part in self._parts:
+            if text.cell_len + _GAP + cell_len(part.text) > self.size.width:
+                break
+            style = self.get_component_rich_style(f"bar--{part.severity.value}", partial=True)
+            text.append(part.text, style).append(" " * _GAP)
         return text
 
 

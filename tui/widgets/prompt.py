@@ -3,6 +3,7 @@
 Owns the text being typed. Says what was typed by messages; never applies it.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from textual import on
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
+from textual.suggester import Suggester
 from textual.widgets import Input, Label
 
 Purpose = Literal["filter", "command"]
@@ -20,7 +22,10 @@ TEXT_CHARS_MAX = 100
 class Prompt(Horizontal):
     """Hidden until opened; enter gives the text, esc closes it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", show=False),
+        Binding("tab", "complete", "Complete", show=False, priority=True),
+    ]
     DEFAULT_CSS = """
     Prompt {
         height: 1; display: none; background: $surface;
@@ -50,14 +55,20 @@ class Prompt(Horizontal):
             super().__init__()
             self.purpose = purpose
 
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, completed: Callable[[str], str | None], *, id: str) -> None:
         super().__init__(id=id)
         self._purpose: Purpose = "filter"
+        self._completed = completed
 
     def compose(self) -> ComposeResult:
         """The mark, the input, and what is wrong with it."""
         yield Label("/", id="prompt-mark", markup=False)
-        yield Input(id="prompt-input", max_length=TEXT_CHARS_MAX, select_on_focus=False)
+        yield Input(
+            id="prompt-input",
+            max_length=TEXT_CHARS_MAX,
+            select_on_focus=False,
+            suggester=_CommandSuggester(self._suggest),
+        )
         yield Label("", id="prompt-trouble", markup=False)
 
     def open(self, purpose: Purpose, text: str = "") -> None:
@@ -80,6 +91,17 @@ class Prompt(Horizontal):
         """Tell what is wrong with the text."""
         self.query_one("#prompt-trouble", Label).update(trouble)
 
+    def _suggest(self, text: str) -> str | None:
+        return self._completed(text) if self._purpose == "command" else None
+
+    def action_complete(self) -> None:
+        """Take the rest that is suggested."""
+        field = self.query_one(Input)
+        rest = self._suggest(field.value)
+        if rest is not None:
+            field.value = rest
+            field.cursor_position = len(rest)
+
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
@@ -93,3 +115,15 @@ class Prompt(Horizontal):
     def action_cancel(self) -> None:
         """Close without giving."""
         self.post_message(self.Cancelled(self._purpose))
+
+
+class _CommandSuggester(Suggester):
+    """Shows, in grey, what tab would add. Uncached: nodes and sessions come and go."""
+
+    def __init__(self, completed: Callable[[str], str | None]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._completed = completed
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The whole text with its rest."""
+        return self._completed(value)

@@ -21,8 +21,9 @@ from textual.strip import Strip
 from tui.rows.cells import GAP, Column, Placed, Row, Severity, fit, place
 
 CURSOR_MARK = "▌"
+MARKED = "✓"
 _MARGIN = 2
-"""The cursor's mark and a blank before the first cell."""
+"""The cursor's mark and the operator's before the first cell."""
 
 
 class VirtualTable(ScrollView, can_focus=True):
@@ -91,6 +92,8 @@ class VirtualTable(ScrollView, can_focus=True):
         self._empty = empty
         self._sorted_by = ""
         self._descending = False
+        self._marks: frozenset[str] = frozenset()
+        self._last_mark: str | None = None
 
     # Data ------------------------------------------------------------------------------------
 
@@ -143,6 +146,44 @@ class VirtualTable(ScrollView, can_focus=True):
                 changed.append(Region(span[0], y, span[1] - span[0], 1))
         if changed:
             self.refresh(*changed)
+
+    # Marks -----------------------------------------------------------------------------------
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """Keys that are marked, also of rows that are not shown now."""
+        return self._marks
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """What an act is about: the marked rows that are shown, in order; without marks, the row
+        under the cursor. A row that nobody sees is never acted on."""
+        if self._marks:
+            return tuple(key for key in self._keys if key in self._marks)
+        return () if self.cursor_key is None else (self.cursor_key,)
+
+    def toggle_mark(self) -> None:
+        """Mark the cursor's row, or not, and go to the next."""
+        key = self.cursor_key
+        if key is None:
+            return
+        self._marks, self._last_mark = self._marks ^ {key}, key
+        self.move_to(self.cursor + 1)
+
+    def mark_range(self) -> None:
+        """Mark every row from the last mark to the cursor."""
+        if self.cursor_key is None:
+            return
+        start = self.cursor if self._last_mark is None else self._place_of(self._last_mark)
+        first, last = sorted((start, self.cursor))
+        self._marks |= set(self._keys[first : last + 1])
+        self._last_mark = self.cursor_key
+        self.redraw()
+
+    def clear_marks(self) -> None:
+        """Mark nothing."""
+        self._marks, self._last_mark = frozenset(), None
+        self.redraw()
 
     def _place_of(self, key: str) -> int:
         try:
@@ -244,8 +285,9 @@ class VirtualTable(ScrollView, can_focus=True):
             return Strip([Segment(fit("  " + self._empty, width), muted)], width)
         if self._row_of is None or row_index >= len(self._keys):
             return Strip.blank(width, base)
-        row = self._row_of(self._keys[row_index])
-        return self._draw_row(row, width, base, chosen=row_index == self.cursor)
+        key = self._keys[row_index]
+        chosen, marked = row_index == self.cursor, key in self._marks
+        return self._draw_row(self._row_of(key), width, base, chosen=chosen, marked=marked)
 
     def _draw_head(self, width: int) -> Strip:
         style = self.get_component_rich_style("table--head")
@@ -257,7 +299,7 @@ class VirtualTable(ScrollView, can_focus=True):
             parts.append(fit(title, placed.width, placed.column.align))
         return Strip([Segment(fit("  " + (" " * GAP).join(parts), width), style)], width)
 
-    def _draw_row(self, row: Row, width: int, base: Style, *, chosen: bool) -> Strip:
+    def _draw_row(self, row: Row, width: int, base: Style, *, chosen: bool, marked: bool) -> Strip:
         mark = " "
         if chosen:
             name = "table--cursor" if self.has_focus else "table--idle-cursor"
@@ -266,7 +308,7 @@ class VirtualTable(ScrollView, can_focus=True):
                 mark = CURSOR_MARK
         if row.stale:
             base = base + Style(dim=True)
-        segments = [Segment(mark + " ", base)]
+        segments = [Segment(mark + (MARKED if marked else " "), base)]
         blank = Segment(" " * GAP, base)
         for placed in self._placed:
             cell = row.cells[placed.index]
