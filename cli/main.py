@@ -153,13 +153,31 @@ def tui(
     data_dir: Annotated[
         Path | None, Parameter(help="The data directory of `blazz up` or demo.")
     ] = None,
-    server: Annotated[str | None, Parameter(help="NATS address of a fleet.")] = None,
+    server: Annotated[
+        str | None,
+        Parameter(help="NATS address of a fleet; BLAZZ_API_URL, BLAZZ_API_KEY to act on it."),
+    ] = None,
     seed_file: Annotated[Path | None, Parameter(help="The viewer's NATS seed.")] = None,
+    production: Annotated[
+        bool, Parameter(help="Customers are on it: a red header.", negative="")
+    ] = False,
+    read_only: Annotated[bool | None, Parameter(help="Refuse every act.")] = None,
+    low_bandwidth: Annotated[bool | None, Parameter(help="Fewer repaints, for slow lines.")] = None,
+    light: Annotated[bool | None, Parameter(help="Dark letters on light.")] = None,
 ) -> None:
-    """Watch the fleet live in the terminal (read-only)."""
-    from cli.view import run_tui_command
+    """Watch and operate the fleet, live, in the terminal."""
+    from cli.view import TuiOptions, run_tui_command
 
-    _exit(_guarded(lambda: run_tui_command(data_dir, server, seed_file)))
+    options = TuiOptions(
+        data_dir=data_dir,
+        server=server,
+        seed_file=seed_file,
+        production=production,
+        read_only=read_only,
+        low_bandwidth=low_bandwidth,
+        light=light,
+    )
+    _exit(_guarded(lambda: run_tui_command(options)))
 
 
 @app.command(group=_look)

@@ -1,9 +1,10 @@
 """The terminal application: one view, one feed, and the way between the screens.
 
 Owns the fold (the only writer of the view), the feed's life, the theme and navigation. Never talks
-to the bus or the API itself. `run_tui` is the entry for `cli`.
+to the bus or the API itself. `show` is the entry for `cli`.
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -43,7 +44,7 @@ from tui.settings import TuiSettings
 from tui.source import Source
 from tui.themes import DARK, LIGHT, THEMES
 
-_SCREENS: Mapping[str, Callable[[Desk, str], ViewScreen]] = {
+SCREENS: Mapping[str, Callable[[Desk, str], ViewScreen]] = {
     REGIONS: RegionsScreen,
     SESSIONS: SessionsScreen,
     NODE: NodeScreen,
@@ -140,7 +141,7 @@ class FleetApp(App[None]):
         if command.name == FLEET:
             self._fleet.show_nodes(argument)
         else:
-            await self.push_screen(_SCREENS[command.name](self.desk, argument))
+            await self.push_screen(SCREENS[command.name](self.desk, argument))
 
     def _argument(self, command: Command) -> str:
         """The id that the words after a command mean. Raises ValueError with a sentence."""
@@ -161,7 +162,7 @@ class FleetApp(App[None]):
         return said
 
 
-def run_tui(
+async def show(
     settings: TuiSettings, actor: Actor | None = None, source: Source | None = None
 ) -> None:
     """Run until the person quits; without `actor` and `source` it only watches what the bus tells.
@@ -171,6 +172,11 @@ def run_tui(
     clock = SystemClock()
     feed = BusFeed(settings.bus(), clock, events_history=settings.events_history)
     app = FleetApp(settings, feed, clock, actor, source)
-    app.run()
+    await app.run_async()
     if app.failure is not None:
         raise app.failure
+
+
+def run_tui(settings: TuiSettings) -> None:
+    """`show` for a program that has no event loop and no key."""
+    asyncio.run(show(settings))

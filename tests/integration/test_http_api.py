@@ -158,6 +158,25 @@ async def test_probes_need_no_key_and_readiness_tells_the_checks(api: Running) -
         assert (unready.status_code, unready.json()["checks"]["bus"]) == (503, False)
 
 
+async def test_operators_speak_for_a_tenant_that_they_name() -> None:
+    async with running() as api:
+        other = api.client_for("globex", "sessions")
+        made = await other.post("/v1/sessions", json={"name": "theirs"})
+        path = f"/v1/sessions/{made.json()['session_id']}"
+        problem(await api.client.get(path), ErrorCode.SESSION_NOT_FOUND)
+        named = {"Blazz-Tenant": "globex"}
+        assert (await api.client.get(path, headers=named)).json()["name"] == "theirs"
+        bad = await api.client.get(path, headers={"Blazz-Tenant": "no tenant"})
+        problem(bad, ErrorCode.VALIDATION_FAILED)
+        # Neither without scope `operator` nor beyond the key's other scopes.
+        plain = api.client_for("acme", "sessions")
+        problem(await plain.get(path, headers=named), ErrorCode.FORBIDDEN)
+        narrow = api.client_for("acme", "operator")
+        problem(await narrow.get(path, headers=named), ErrorCode.FORBIDDEN)
+        for client in (other, plain, narrow):
+            await client.aclose()
+
+
 async def test_operators_see_nodes_all_sessions_and_metrics() -> None:
     async with running(metrics=lambda: b"blazz_sessions 1\n") as api:
         await api.session()

@@ -6,7 +6,14 @@ import pytest
 from rich.cells import cell_len
 
 from schemas.states import NodeState, SessionState
-from tui.actions import ACTIONS
+from tui.actions import (
+    ACTIONS,
+    EVERYWHERE,
+    footer_actions,
+    on_screen,
+    remapped,
+    unknown_ids,
+)
 from tui.rows import event_rows, node_rows, session_rows, words
 from tui.rows.cells import GAP, Cell, Row, fit, place
 from tui.rows.query import EVERYTHING, parse, passes
@@ -96,7 +103,19 @@ def test_an_empty_filter_is_no_filter() -> None:
     assert parse("  ") is EVERYTHING
 
 
-def test_action_ids_and_keys_are_unique() -> None:
-    keys = [key for action in ACTIONS for key in action.keys.split(",")]
-    assert len(set(keys)) == len(keys)
+def test_action_ids_are_unique_and_no_screen_has_a_key_twice() -> None:
     assert len({action.id for action in ACTIONS}) == len(ACTIONS)
+    for screen in EVERYWHERE:
+        keys = [key for action in on_screen(screen) for key in action.keys.split(",")]
+        assert len(set(keys)) == len(keys), screen
+
+
+def test_read_only_footers_offer_no_act() -> None:
+    for screen in EVERYWHERE:
+        assert not any(action.changes for action in footer_actions(screen, read_only=True))
+
+
+def test_remapped_keys_are_the_ones_that_are_told() -> None:
+    told = {action.id: action.shown for action in remapped(ACTIONS, {"drain": "ctrl+r"})}
+    assert (told["drain"], told["cordon"]) == ("C-r", "u")
+    assert unknown_ids({"drain": "x", "drian": "y"}) == ["drian"]

@@ -7,8 +7,8 @@ from collections import Counter
 
 import msgspec
 
-from schemas.states import NodeState, SessionState
-from tui.health import HealthLimits, NodeHealth, Trust, session_look
+from schemas.states import SessionState
+from tui.health import HealthLimits
 from tui.model import FleetView
 from tui.roll import Roll
 from tui.rows import words
@@ -32,27 +32,6 @@ class FleetCounts(msgspec.Struct, frozen=True):
     sessions: int = 0
     states: tuple[tuple[SessionState, int], ...] = ()
     """Sessions by the state they are surely in, the most first."""
-
-
-def count_fleet(view: FleetView, healths: dict[str, NodeHealth], now: float) -> FleetCounts:
-    """Count over the whole fleet, whatever is filtered."""
-    alive = sum(health.state is NodeState.ALIVE for health in healths.values())
-    tally: Counter[SessionState] = Counter()
-    doubted = 0
-    for session in view.sessions.values():
-        look = session_look(view, session, healths, now)
-        if look.trust is Trust.DOUBTED:
-            doubted += 1
-        else:
-            tally[look.state] += 1
-    return FleetCounts(
-        nodes_alive=alive,
-        nodes=len(healths),
-        sessions_online=tally[SessionState.ONLINE],
-        sessions_doubted=doubted,
-        sessions=len(view.sessions),
-        states=_most_first(tally),
-    )
 
 
 def counts_of(roll: Roll) -> FleetCounts:
