@@ -36,6 +36,7 @@ from control_plane.http import (
     routes_webhooks,
 )
 from control_plane.http.auth import guard
+from control_plane.http.bounded_protocol import BoundedHttpProtocol
 from control_plane.http.dependencies import provided
 from control_plane.http.event_stream import Streams
 from control_plane.http.headers import complete_headers
@@ -49,7 +50,6 @@ from schemas.errors import BlazzError, ErrorCode
 __all__ = ["HttpSettings", "create_app", "serve"]
 
 _PENDING_CONNECTIONS = 2_048
-_HEADER_BYTES_MAX = 32 * 1024
 _SOCKET_WORD_BYTES_MAX = 4 * 1024
 
 
@@ -118,7 +118,7 @@ async def serve(
         config = uvicorn.Config(
             app,
             loop="none",
-            http="h11",
+            http=BoundedHttpProtocol,
             ws="websockets-sansio",
             ws_max_size=_SOCKET_WORD_BYTES_MAX,
             ws_ping_interval=settings.heartbeat_s,
@@ -129,7 +129,6 @@ async def serve(
             access_log=False,  # its lines would hold link tokens
             server_header=False,
             backlog=_PENDING_CONNECTIONS,
-            h11_max_incomplete_event_size=_HEADER_BYTES_MAX,
             timeout_graceful_shutdown=max(1, round(settings.stop_grace_s)),
         )
         server = _Server(config, lambda: started(bound_port))

@@ -4,6 +4,7 @@ Owns the reading of phone numbers and JIDs. Never asks WhatsApp whether a number
 never repeats the number in an error.
 """
 
+import functools
 import re
 from typing import Final
 
@@ -18,6 +19,7 @@ _PHONE_JID: Final = re.compile(r"([1-9][0-9]{6,14})(?::[0-9]{1,3})?@(?:c\.us|s\.
 _PHONE_SERVERS: Final = ("@c.us", "@s.whatsapp.net")
 REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
 """ISO countries whose phone numbers can be read."""
+_READ_MAX: Final = 8_192
 _PEOPLE: Final = ("@c.us", "@lid")
 
 
@@ -47,25 +49,37 @@ def phone_digits(text: str, *, region: str | None = None) -> str:
     region makes them a national number.
     """
     stripped = text.strip()
+    digits = _digits_of(stripped, region)
+    if digits is not None:
+        return digits
     international = stripped.startswith("+")
-    candidates = [stripped]
-    if not international and not stripped.startswith("0"):
-        candidates.append("+" + stripped)
-    elif stripped.startswith("00"):
-        candidates = ["+" + stripped[2:]]
+    hint = "" if region is not None or international else "; write it with + and the country code"
+    raise BlazzError(ErrorCode.RECIPIENT_INVALID, f"the phone number cannot be read{hint}")
+
+
+@functools.lru_cache(_READ_MAX)
+def _digits_of(text: str, region: str | None) -> str | None:
+    """The digits, or None. Kept for those written to again: reading one costs as much as all of
+    the request's JSON."""
+    candidates = [text]
+    if not text.startswith(("+", "0")):
+        candidates.append("+" + text)
+    elif text.startswith("00"):
+        candidates = ["+" + text[2:]]
     for candidate in candidates:
-        if not candidate.startswith("+") and region is None:
+        international = candidate.startswith("+")
+        if not international and region is None:
             continue
         try:
             number = phonenumbers.parse(candidate, region)
         except phonenumbers.NumberParseException:
             continue
-        if phonenumbers.is_possible_number(number) and not number.extension:
-            digits = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
-            if phonenumbers.is_valid_number(number) or candidate.startswith("+"):
-                return digits
-    hint = "" if region is not None or international else "; write it with + and the country code"
-    raise BlazzError(ErrorCode.RECIPIENT_INVALID, f"the phone number cannot be read{hint}")
+        if not phonenumbers.is_possible_number(number) or number.extension:
+            continue
+        # In this order: whether it is valid is a search through all of its country's ranges.
+        if international or phonenumbers.is_valid_number(number):
+            return f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+    return None
 
 
 def _jid(text: str) -> ChatId:

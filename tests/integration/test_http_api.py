@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import httpx
@@ -229,3 +230,25 @@ async def test_every_answer_carries_the_security_headers(api: Running) -> None:
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert "access-control-allow-origin" not in headers
         assert "server" not in headers
+
+
+async def test_headers_that_never_end_are_cut_off(api: Running) -> None:
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Endless: ")
+        answer = b""
+        async with asyncio.timeout(20):
+            while not answer:
+                try:
+                    writer.write(b"a" * 4096)
+                    await writer.drain()
+                except ConnectionError:
+                    break
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400") or not answer
+    finally:
+        writer.close()
+    assert (await api.client.get("/livez")).status_code == 200
