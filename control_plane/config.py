@@ -12,6 +12,7 @@ from control_plane.core.delivery import DeliveryRules
 from control_plane.core.liveness import LivenessRules
 from control_plane.core.reconcile import PlanRules
 from control_plane.ledger.settings import LedgerSettings
+from control_plane.media.keeper import InboundMediaSettings
 from control_plane.media.quota import MediaLimits
 from control_plane.media.remote import RemoteLimits
 from control_plane.outbound.settings import OutboundSettings
@@ -89,6 +90,7 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     idempotency_in_flight_s: float = 120.0
     """A first request that has not ended by then died with its process."""
     media: MediaLimits = MediaLimits()
+    inbound_media: InboundMediaSettings = InboundMediaSettings()
     remote_media: RemoteLimits = RemoteLimits()
     outbound: OutboundSettings = OutboundSettings()
     """Where customers' addresses may lead."""

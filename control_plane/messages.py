@@ -14,19 +14,18 @@ from control_plane.access.id_secret import IdSecret
 from control_plane.core import ledger_fold, media_kinds, text_search
 from control_plane.core.message_identity import OnceKey, derived_id
 from control_plane.ledger.port import Ledger, LedgerQuery
+from control_plane.media.inbound import InboundMedia
 from control_plane.media.store import JetStreamMediaStore
-from control_plane.node_commands import NodeCommands
 from control_plane.outbox import OutboxLanes
 from control_plane.pacing.book import PacingBook
 from control_plane.sessions import FleetSessions
 from schemas import ids, log_keys
 from schemas.api import Page
-from schemas.commands import GetMedia, MediaChunk
+from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ChatId, MessageId, SessionId, TenantId
 from schemas.messages import ChatMessage, Content, Delete, Media
 from schemas.records import OutboxItem
-from schemas.states import MessageDirection
 from schemas.transport.checkpoints import At, checkpoint
 
 log = structlog.get_logger()
@@ -45,7 +44,7 @@ class LaneMessages:
         sessions: FleetSessions,
         ledger: Ledger,
         media: JetStreamMediaStore,
-        nodes: NodeCommands,
+        inbound: InboundMedia,
     ) -> None:
         self._outbox = outbox
         self._book = book
@@ -53,7 +52,7 @@ class LaneMessages:
         self._sessions = sessions
         self._ledger = ledger
         self._media = media
-        self._nodes = nodes
+        self._inbound = inbound
 
     async def accept(
         self,
@@ -181,27 +180,15 @@ class LaneMessages:
         """See `ports.Messages.erase`. Raises `session_not_found`."""
         await self._sessions.record(tenant, session)
         await self._ledger.erase(tenant, session_id=session, chat=chat)
+        await self._inbound.store.erase(tenant, session, chat=chat)
 
     async def media(
         self, tenant: TenantId, session: SessionId, message: MessageId, offset: int
     ) -> MediaChunk:
-        """Through the session's node. Raises `media_not_found`, `node_unreachable`, …"""
+        """What is kept, else through the session's node. Raises `media_not_found`,
+        `node_unreachable`, …"""
         found = await self.get(tenant, session, message)
-        if found.media is None:
-            raise BlazzError(ErrorCode.MEDIA_NOT_FOUND, "the message has no media")
-        assignment = await self._sessions.assignment(tenant, session)
-        command = GetMedia(
-            session_id=session,
-            epoch=assignment.epoch,
-            message_id=message,
-            chat_id=found.chat_id,
-            from_me=found.direction is MessageDirection.OUTBOUND,
-            participant=found.from_id if found.chat_id.endswith("@g.us") else None,
-            offset=offset,
-        )
-        chunk = await self._nodes.ask(assignment, "get_media", command)
-        assert isinstance(chunk, MediaChunk)
-        return chunk
+        return await self._inbound.read(tenant, session, found, offset)
 
 
 def _found(message: ChatMessage | None) -> ChatMessage:

@@ -16,6 +16,7 @@ import structlog
 from control_plane.access.id_secret import IdSecret
 from control_plane.access.idempotency import BucketIdempotency
 from control_plane.access.keys import BucketAccess
+from control_plane.access.tenant_cache import TenantCache
 from control_plane.access.tenants import BucketTenants
 from control_plane.accounts import NodeAccounts
 from control_plane.audit import StreamAudit
@@ -31,7 +32,10 @@ from control_plane.feed.stream_feed import StreamFeed
 from control_plane.feed.told import serve_told
 from control_plane.fleet import OperatorFleet
 from control_plane.ledger.folder import fold_events
-from control_plane.ledger.opening import open_ledger
+from control_plane.ledger.opening import TenantRetention, open_ledger
+from control_plane.media.inbound import InboundMedia
+from control_plane.media.inbound_store import StreamInboundMedia
+from control_plane.media.keeper import MediaKeeper
 from control_plane.media.remote import OutboundMedia
 from control_plane.media.server import serve_media
 from control_plane.media.store import JetStreamMediaStore
@@ -91,6 +95,12 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         default_engine=settings.default_engine,
     )
     media = JetStreamMediaStore(bus, settings.media)
+    inbound = InboundMedia(StreamInboundMedia(bus), state, nodes)
+    tenant_cache = TenantCache(bus)
+    ledger_settings = settings.ledger
+    retention_of = TenantRetention(
+        tenant_cache, ledger_settings.checked(ledger_settings.retention_s)
+    )
     book = PacingBook(settings.pacing)
     contacts = Contacts(bus, book)
     outbox = OutboxLanes(bus, depth_max=settings.lane_depth_max)
@@ -104,7 +114,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         serve_told(bus),
         Outbound(settings.outbound) as outbound,
         _snapshots(bus, state, settings, me) as (admission, keys),
-        open_ledger(bus, settings.ledger) as ledger,
+        open_ledger(bus, settings.ledger, retention_of) as ledger,
         open_webhooks(
             bus,
             WebhookNeeds(
@@ -119,6 +129,10 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
     ):
         tasks.start(ledger.follow(), name="ledger follow")
         tasks.start(fold_events(bus, ledger), name="ledger fold")
+        keeper = MediaKeeper(
+            bus, state, inbound, tenant_cache, retention_of, ledger, settings.inbound_media
+        )
+        tasks.start(keeper.run(), name="inbound media")
         tasks.start(_keep_gauges(fleet), name="gauges")
         if Role.RECONCILER in settings.roles:
             acts = Acts(
@@ -142,7 +156,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             tasks.start(erasures.run(me), name="erasure")
         yield Services(
             sessions=sessions,
-            messages=LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, nodes),
+            messages=LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, inbound),
             dead_letters=StreamDeadLetters(bus, sessions, outbox, ledger),
             sending=BucketSending(bus, sessions, outbox, book, contacts),
             media=media,

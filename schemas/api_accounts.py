@@ -12,6 +12,7 @@ from msgspec import Meta
 from schemas.api import Page, Request
 from schemas.chats import Chat, Contact, NumberCheck
 from schemas.ids import MediaId, TenantId
+from schemas.messages import MediaPolicy
 from schemas.resources import RETENTION_MIN_S
 
 NUMBERS_MAX = 50
@@ -65,6 +66,8 @@ class TenantView(msgspec.Struct, frozen=True):
     sessions_max: int
     message_retention_s: float | None = None
     """None: as long as the installation says."""
+    media_policy: MediaPolicy | None = None
+    """None: as the installation says."""
 
 
 class TenantChange(Request, frozen=True):
@@ -75,6 +78,7 @@ class TenantChange(Request, frozen=True):
     message_retention_s: Annotated[float, Meta(ge=RETENTION_MIN_S)] | msgspec.UnsetType | None = (
         msgspec.UNSET
     )
+    media_policy: MediaPolicy | msgspec.UnsetType | None = msgspec.UNSET
 
 
 ChatPage = Page[Chat]

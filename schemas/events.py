@@ -134,6 +134,27 @@ class PollVote(msgspec.Struct, frozen=True, tag="message.poll_vote", omit_defaul
     voted_at: float | None = None
 
 
+class MediaReady(msgspec.Struct, frozen=True, tag="message.media_ready", omit_defaults=True):
+    """A message's media was downloaded, as the tenant's media policy wants it: it can be read
+    whether its session is online or not."""
+
+    message_id: MessageId
+    chat_id: str
+    mimetype: str
+    size_bytes: int
+    sha256: str
+
+
+class MediaFailed(msgspec.Struct, frozen=True, tag="message.media_failed", omit_defaults=True):
+    """A message's media was not to be had, and is not tried again by itself; it may still be read
+    on demand."""
+
+    message_id: MessageId
+    chat_id: str
+    error_code: str
+    error_detail: str | None = None
+
+
 class PresenceChanged(msgspec.Struct, frozen=True, tag="chat.presence", omit_defaults=True):
     """Somebody types, records, is there or went away; only in chats that were subscribed to."""
 
@@ -179,6 +200,8 @@ EventData = (
     | MessageEdited
     | MessageDeleted
     | PollVote
+    | MediaReady
+    | MediaFailed
     | PresenceChanged
     | GroupChanged
     | Call

@@ -14,6 +14,8 @@ from schemas.events import (
     Call,
     EventData,
     GroupChanged,
+    MediaFailed,
+    MediaReady,
     MessageAck,
     MessageDeleted,
     MessageEdited,
@@ -68,7 +70,7 @@ def _key(data: EventData) -> tuple[object, ...] | None:
             return (data.chat_id, data.message_id, data.from_id, data.emoji, at)
         case MessageEdited(edited_at=float(at)):
             return (data.chat_id, data.message_id, data.text, at)
-        case MessageDeleted():
+        case MessageDeleted() | MediaReady() | MediaFailed():
             return (data.chat_id, data.message_id)
         case PollVote(voted_at=float(at)):
             return (data.chat_id, data.message_id, data.from_id, data.options, at)

@@ -4,6 +4,7 @@ Owns the content union that the API, the outbox, the node and the ledger share. 
 bytes: media is named by a `MediaRef` and fetched in chunks.
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -154,6 +155,31 @@ class InboundMedia(msgspec.Struct, frozen=True, omit_defaults=True):
     mimetype: str
     size_bytes: int | None = None
     filename: str | None = None
+
+
+class MediaMode(StrEnum):
+    """When media that arrived is downloaded."""
+
+    ON_DEMAND = "on_demand"
+    """When somebody reads it, through its session, which must be online then."""
+    AUTO = "auto"
+    """As soon as it arrives; kept like its message and readable whatever its session does."""
+
+
+class MediaPolicy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is done with media that arrives. `kinds` and `bytes_max` say what `auto` downloads; all
+    else stays on demand."""
+
+    mode: MediaMode = MediaMode.ON_DEMAND
+    kinds: Annotated[tuple[MessageKind, ...], Meta(max_length=16)] = (
+        MessageKind.IMAGE,
+        MessageKind.VIDEO,
+        MessageKind.AUDIO,
+        MessageKind.VOICE,
+        MessageKind.DOCUMENT,
+        MessageKind.STICKER,
+    )
+    bytes_max: Annotated[int, Meta(ge=1, le=MEDIA_BYTES_MAX)] = 16 * 1024 * 1024
 
 
 class ChatMessage(msgspec.Struct, frozen=True):

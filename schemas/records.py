@@ -19,7 +19,7 @@ from schemas.ids import (
     SessionId,
     TenantId,
 )
-from schemas.messages import Content
+from schemas.messages import Content, MediaPolicy
 from schemas.states import DesiredState, EngineKind, MessageState, SessionState
 
 
@@ -194,6 +194,8 @@ class TenantRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """How long messages are kept; None: as long as the installation says."""
     default_region: str | None = None
     """ISO country of phone numbers written without a country code; None: the server's."""
+    media_policy: MediaPolicy | None = None
+    """What is done with media that arrives; None: as the installation says."""
 
 
 class ErasureRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -286,6 +288,14 @@ class OutboxItem(msgspec.Struct, frozen=True, omit_defaults=True):
     def stored_id(self) -> str:
         """What the outbox and what tells of its end are deduplicated by: one a life."""
         return f"{self.message_id}.{self.redrives}" if self.redrives else self.message_id
+
+
+class StoredMedia(msgspec.Struct, frozen=True):
+    """Media that arrived and is kept, whole; its chunks lie beside it."""
+
+    mimetype: str
+    size_bytes: int
+    sha256: str
 
 
 class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):

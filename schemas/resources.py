@@ -14,6 +14,7 @@ from schemas.subjects import (
     EVENTS_ALL,
     HOOK_LOG_ALL,
     HOOK_QUEUE_ALL,
+    INBOUND_MEDIA_ALL,
     LEDGER_ALL,
     MEDIA_ALL,
     OUTBOX_ALL,
@@ -39,6 +40,7 @@ OUTBOX: Final = "OUTBOX"
 LEDGER: Final = "LEDGER"
 DEAD_LETTERS: Final = "DEAD_LETTERS"
 MEDIA: Final = "MEDIA"
+INBOUND_MEDIA: Final = "INBOUND_MEDIA"
 VAULT: Final = "VAULT"
 WEBHOOK_QUEUE: Final = "WEBHOOK_QUEUE"
 WEBHOOK_LOG: Final = "WEBHOOK_LOG"
@@ -233,6 +235,17 @@ STREAMS: Final = (
         max_bytes=1 * GIB,
         max_age_s=1 * DAY_S,
         discard_new=True,
+    ),
+    StreamSpec(
+        name=INBOUND_MEDIA,
+        subjects=(INBOUND_MEDIA_ALL,),
+        description="Media that arrived, in chunks, where a media policy has it downloaded",
+        # When full, the oldest goes: it can still be asked of WhatsApp, on demand.
+        max_bytes=2 * GIB,
+        max_age_s=LEDGER_AGE_MAX_S,
+        max_msgs_per_subject=1,
+        # Each chunk is written with its message's life.
+        allow_msg_ttl=True,
     ),
     StreamSpec(
         name=VAULT,

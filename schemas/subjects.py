@@ -87,6 +87,7 @@ OUTBOX_ALL: Final = f"{ROOT}.out.>"
 LEDGER_ALL: Final = f"{ROOT}.ledger.>"
 DEAD_ALL: Final = f"{ROOT}.dead.>"
 MEDIA_ALL: Final = f"{ROOT}.media.>"
+INBOUND_MEDIA_ALL: Final = f"{ROOT}.inbound_media.>"
 VAULT_ALL: Final = f"{ROOT}.vault.>"
 HOOK_QUEUE_ALL: Final = f"{ROOT}.hook.queue.>"
 HOOK_LOG_ALL: Final = f"{ROOT}.hook.log.>"
@@ -221,6 +222,30 @@ def media_uses(tenant_id: str, media_id: str = "*") -> str:
 def size_of_media_use(subject: str) -> int:
     """Read the size back from the subject of a media's use."""
     return int(subject.rpartition(".")[2])
+
+
+def inbound_media_chunk(
+    tenant_id: str, session_id: str, chat_digest: str, message_id: str, index: int
+) -> str:
+    """One chunk of media that arrived."""
+    return f"{ROOT}.inbound_media.{tenant_id}.{session_id}.{chat_digest}.{message_id}.{index}"
+
+
+def inbound_media_seal(tenant_id: str, session_id: str, chat_digest: str, message_id: str) -> str:
+    """Its `StoredMedia`, written last: without it nothing is kept."""
+    return f"{ROOT}.inbound_media.{tenant_id}.{session_id}.{chat_digest}.{message_id}.seal"
+
+
+def inbound_media_of(
+    tenant_id: str, session_id: str, *, chat_digest: str = "*", message_id: str = "*"
+) -> str:
+    """What arrived in a session, one of its chats, or with one message."""
+    return f"{ROOT}.inbound_media.{tenant_id}.{session_id}.{chat_digest}.{message_id}.*"
+
+
+def inbound_media_of_tenant(tenant_id: str) -> str:
+    """Everything that was downloaded for a tenant."""
+    return f"{ROOT}.inbound_media.{tenant_id}.>"
 
 
 def vault_part(name: str, index: int) -> str:

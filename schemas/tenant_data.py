@@ -14,6 +14,7 @@ from schemas.resources import (
     EVENTS,
     FLEET,
     IDEMPOTENCY,
+    INBOUND_MEDIA,
     LEDGER,
     MEDIA,
     OUTBOX,
@@ -32,6 +33,7 @@ from schemas.subjects import (
     events_of_tenant,
     hook_log_of_tenant,
     hook_queue_of_tenant,
+    inbound_media_of_tenant,
     ledger_tenant,
     media_of_tenant,
     outbox_of_tenant,
@@ -47,6 +49,7 @@ def tenant_subjects(tenant_id: str) -> tuple[tuple[str, str], ...]:
         (OUTBOX, outbox_of_tenant(tenant_id)),
         (DEAD_LETTERS, dead_of_tenant(tenant_id)),
         (MEDIA, media_of_tenant(tenant_id)),
+        (INBOUND_MEDIA, inbound_media_of_tenant(tenant_id)),
         (LEDGER, ledger_tenant(tenant_id)),
         # First the webhooks, so that nothing more is sent of what goes next.
         (bucket_stream(WEBHOOKS), bucket_subject(WEBHOOKS, f"{webhooks_prefix(tenant_id)}>")),

@@ -157,7 +157,8 @@ async def get_message(
     "/sessions/{session_id:str}/messages/{message_id:str}/media",
     operation_id="getMessageMedia",
     summary="Download a message's media",
-    description="Streamed from WhatsApp through the session, which must be online.",
+    description="What the tenant's `media_policy` had downloaded comes from here; all else is "
+    "streamed from WhatsApp through the session, which must be online.",
     tags=TAGS,
     opt=access(
         Scope.MESSAGES,

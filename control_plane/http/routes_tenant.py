@@ -35,7 +35,8 @@ async def get_tenant(services: Ports, caller: Caller) -> TenantView:
     operation_id="changeTenant",
     summary="Change your tenant's settings",
     description="`default_region` is the country in which phone numbers without a country code "
-    "(`0812…`) are read, `message_retention_s` how long its messages are kept; null takes "
+    "(`0812…`) are read, `message_retention_s` how long its messages are kept, `media_policy` "
+    "whether media that arrives is downloaded at once (`auto`) or when it is read; null takes "
     "the server's again. All replicas know it a few seconds later.",
     tags=TAGS,
     opt=access(
@@ -61,7 +62,12 @@ async def change_tenant(
 
 def _view(record: TenantRecord, region: str | None) -> TenantView:
     return TenantView(
-        record.tenant_id, record.name, region, record.sessions_max, record.message_retention_s
+        record.tenant_id,
+        record.name,
+        region,
+        record.sessions_max,
+        record.message_retention_s,
+        record.media_policy,
     )
 
 

@@ -13,12 +13,13 @@ import structlog
 
 from control_plane import metrics
 from control_plane.core.ledger_fold import fold, message_id_of
+from control_plane.feed.event_work import event_of
 from control_plane.ledger.port import Ledger
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, MessageReceived, SessionStateChanged
 from schemas.resources import EVENTS
-from schemas.subjects import EVENTS_ALL, event
+from schemas.subjects import EVENTS_ALL
 from schemas.transport.background import Background
 from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus
@@ -58,17 +59,9 @@ async def fold_events(bus: Bus, ledger: Ledger) -> None:
 
 async def _read(work: Work) -> Event | None:
     """The event, or None if it is not one: then it is given up."""
-    try:
-        seen = work.value(Event)
-    except BlazzError:
-        log.warning("ledger.event_malformed", subject=work.subject)
+    seen = event_of(work)
+    if seen is None:
         await _quietly_give_up(work)
-        return None
-    # The server checks who may publish on a subject; the payload must not say otherwise.
-    if work.subject != event(seen.node_id, seen.tenant_id, seen.session_id, seen.data):
-        log.warning("ledger.event_misplaced", subject=work.subject)
-        await _quietly_give_up(work)
-        return None
     return seen
 
 

@@ -369,6 +369,9 @@ SAMPLES: list[msgspec.Struct] = [
         sessions_max=10,
         message_retention_s=86_400.0,
         default_region="ID",
+        media_policy=messages.MediaPolicy(
+            messages.MediaMode.AUTO, (MessageKind.IMAGE,), bytes_max=1_000
+        ),
     ),
     records.UploadRecord(
         media_id=MEDIA, mimetype="image/png", size_bytes=70_000, sha256=SHA, filename="a.png"
@@ -440,6 +443,9 @@ SAMPLES: list[msgspec.Struct] = [
         ended_at=1_790_000_001.5,
     ),
     records.MessageIdSecret(secret=b"\x00\xff" * 16),
+    _event(events.MediaReady(MESSAGE, CHAT, "image/png", 68, SHA)),
+    _event(events.MediaFailed(MESSAGE, CHAT, "session_not_online", "why")),
+    records.StoredMedia("image/png", 68, SHA),
 ]
 
 

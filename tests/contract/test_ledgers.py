@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from cli.embedded.server import EmbeddedNats
+from control_plane.access.tenant_cache import TenantCache
 from control_plane.core.text_search import words_of
-from control_plane.ledger.opening import open_ledger
+from control_plane.ledger.opening import TenantRetention, open_ledger
 from control_plane.ledger.port import Change, Ledger, LedgerQuery
 from control_plane.ledger.settings import LedgerSettings, LedgerStoreKind
 from schemas.errors import BlazzError, ErrorCode
@@ -71,10 +72,15 @@ async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     client.close()
 
 
+def opened(bus: Bus, settings: LedgerSettings) -> AbstractAsyncContextManager[Ledger]:
+    retention_of = TenantRetention(TenantCache(bus), settings.retention_s)
+    return open_ledger(bus, settings, retention_of)
+
+
 @pytest.fixture
 async def ledger(bus: Bus, settings: LedgerSettings) -> AsyncIterator[Ledger]:
     async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(open_ledger(bus, settings))
+        ledger = await stack.enter_async_context(opened(bus, settings))
         tasks = await stack.enter_async_context(Background())
         tasks.start(ledger.follow(), name="follow")
         yield ledger
@@ -229,7 +235,10 @@ async def test_a_waiter_hears_of_the_end_from_another_replica(
     bus: Bus, settings: LedgerSettings, ledger: Ledger
 ) -> None:
     await keep(ledger, message())
-    async with open_ledger(bus, settings) as other, Background() as tasks:
+    async with (
+        opened(bus, settings) as other,
+        Background() as tasks,
+    ):
         tasks.start(other.follow(), name="follow")
         waiting = asyncio.ensure_future(
             other.wait_final("acme", SESSION, message().message_id, timeout_s=10)
@@ -270,7 +279,10 @@ async def test_a_tenant_may_keep_messages_for_a_shorter_time(
     await Bucket(bus, ACCESS).create(tenant_key("hours"), hours)
     old = message(1, created_at=NOW - 3_601)
     soon_gone = message(2, created_at=NOW - 3_595)
-    async with open_ledger(bus, settings) as ledger, Background() as tasks:
+    async with (
+        opened(bus, settings) as ledger,
+        Background() as tasks,
+    ):
         tasks.start(ledger.follow(), name="follow")
         for tenant in ("hours", "days"):
             await keep(ledger, old, soon_gone, tenant=tenant)

@@ -10,6 +10,8 @@ from schemas.events import (
     Event,
     EventData,
     GroupChanged,
+    MediaFailed,
+    MediaReady,
     MessageAck,
     MessageDeleted,
     MessageEdited,
@@ -87,6 +89,8 @@ def _what(data: EventData) -> tuple[str, Severity]:
             | MessageEdited()
             | MessageDeleted()
             | PollVote()
+            | MediaReady()
+            | MediaFailed()
         ):
             return _what_of_message(data)
         case PresenceChanged():
@@ -105,11 +109,15 @@ def _what_of_message(
     | MessageReaction
     | MessageEdited
     | MessageDeleted
-    | PollVote,
+    | PollVote
+    | MediaReady
+    | MediaFailed,
 ) -> tuple[str, Severity]:
     match data:
         case MessageFailed():
             return f"{data.error_code} to {data.chat_id}", Severity.BAD
+        case MediaFailed():
+            return f"{data.error_code} in {data.chat_id}", Severity.WARN
         case MessageUnknown():
             return f"outcome unknown to {data.chat_id}", Severity.BAD
         case MessageSent() | MessageAck():
