@@ -16,7 +16,7 @@ Json = Annotated[bool, Parameter(help="Print only the JSON line.", negative="")]
 
 
 def add_bench_commands(bench: App, run: Run) -> None:
-    """`blazz bench first|rounds|failover|snapshot|send|chaos`"""
+    """`blazz bench first|rounds|failover|snapshot|send|chaos|tui`"""
 
     @bench.command
     def first(
@@ -108,3 +108,17 @@ def add_bench_commands(bench: App, run: Run) -> None:
         from bench.chaos import ChaosOptions, run_chaos
 
         run(lambda stop: run_chaos(ChaosOptions(json, minutes, seed, engine, sessions), stop))
+
+    @bench.command
+    def tui(
+        *,
+        json: Json = False,
+        nodes: Annotated[int, Parameter(help="Nodes of the made-up fleet.")] = 300,
+        sessions: Annotated[int, Parameter(help="Its sessions.")] = 10_000,
+        changing: Annotated[float, Parameter(help="Share that changes each second.")] = 0.01,
+        seconds: Annotated[float, Parameter(help="How long CPU and bytes are counted.")] = 20.0,
+    ) -> None:
+        """The terminal on a pty with a large fleet, beside a stock DataTable with the same."""
+        from bench.tui import TuiOptions, run_tui
+
+        run(lambda stop: run_tui(TuiOptions(json, nodes, sessions, changing, seconds), stop))

@@ -5,6 +5,7 @@ to the bus or the API itself. `show` is the entry for `cli`.
 """
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -101,11 +102,15 @@ class FleetApp(App[None]):
 
     @on(FeedBatch)
     def _fold(self, message: FeedBatch) -> None:
+        was_whole = self.view.whole
         fold(self.view, message.batch)
         self._feed.taken()
         for screen in self.screen_stack:
             if isinstance(screen, ViewScreen):
                 screen.data_changed()
+        if self.view.whole and not was_whole and isinstance(self.screen, ViewScreen):
+            # Nobody should wait for the next repaint to see the fleet for the first time.
+            self.screen.repaint_now()
 
     def action_theme(self) -> None:
         """Dark or light."""
@@ -162,6 +167,12 @@ class FleetApp(App[None]):
         return said
 
 
+def spare_collector() -> None:
+    """Full garbage collections over 100,000 records that live as long as the terminal would be
+    felt at a key press. For a process that is nothing but the terminal."""
+    gc.set_threshold(50_000, 20, 100)
+
+
 async def show(
     settings: TuiSettings, actor: Actor | None = None, source: Source | None = None
 ) -> None:
@@ -169,6 +180,7 @@ async def show(
 
     Raises BlazzError if the bus refuses this identity.
     """
+    spare_collector()
     clock = SystemClock()
     feed = BusFeed(settings.bus(), clock, events_history=settings.events_history)
     app = FleetApp(settings, feed, clock, actor, source)
