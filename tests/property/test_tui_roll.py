@@ -31,13 +31,13 @@ from tui.changes import (
     ResyncBegan,
     ResyncDone,
 )
-from tui.health import FAST_LIMITS, SessionLook, Trust, all_node_health, session_look
+from tui.health import FAST_LIMITS, SessionLook, Trust, all_node_health, session_look, session_node
 from tui.model import FleetView, fold
 from tui.roll import Roll
-from tui.rows.listing import Now, Scope, Sort, list_sessions
+from tui.rows.listing import Now, Scope, Sort
 from tui.rows.order import SessionOrder
-from tui.rows.query import parse
-from tui.rows.session_rows import SORTS
+from tui.rows.query import Query, parse, passes_text
+from tui.rows.session_rows import SORTS, session_sort_key, session_words
 
 NODE_IDS = ("a", "b")
 SESSION_IDS = tuple(session_id(number) for number in range(3))
@@ -117,6 +117,19 @@ def runs(draw: st.DrawFn) -> list[tuple[float, tuple[Change, ...]]]:
             changes.append(draw(changes_at(revision)))
         run.append((draw(st.sampled_from((0.0, 1.0, 1.0, 2.9, 4.0))), tuple(changes)))
     return run
+
+
+def list_sessions(view: FleetView, now: Now, sort: Sort, scope: Scope, query: Query) -> list[str]:
+    looks = []
+    for session in view.sessions.values():
+        if scope.node_id is not None and session_node(session) != scope.node_id:
+            continue
+        look = session_look(view, session, now.healths, now.monotonic)
+        said = session_words(look, show_phones=False)
+        if passes_text(query, said, look.metadata):
+            looks.append(look)
+    looks.sort(key=lambda look: session_sort_key(look, sort.column), reverse=sort.reverse)
+    return [look.session_id for look in looks]
 
 
 def timeless(look: SessionLook) -> SessionLook:

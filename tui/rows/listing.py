@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tui.changes import Happened
-from tui.health import NodeHealth, SessionLook, session_look, session_node
+from tui.health import NodeHealth, session_look
 from tui.model import FleetView
 from tui.rows.cells import Row, gone_row
 from tui.rows.event_rows import event_row
 from tui.rows.node_rows import COLUMNS as NODE_COLUMNS
 from tui.rows.node_rows import node_row, node_sort_key
-from tui.rows.query import EVERYTHING, Query, passes, passes_text
+from tui.rows.query import EVERYTHING, Query, passes
 from tui.rows.session_rows import COLUMNS as SESSION_COLUMNS
-from tui.rows.session_rows import session_row, session_sort_key, session_words
+from tui.rows.session_rows import session_row
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -62,22 +62,6 @@ def list_nodes(view: FleetView, now: Now, sort: Sort, query: Query = EVERYTHING)
     return [node.node_id for node in nodes]
 
 
-def list_sessions(
-    view: FleetView, now: Now, sort: Sort, scope: Scope, query: Query = EVERYTHING
-) -> list[str]:
-    """Session ids in order."""
-    looks = []
-    for session in view.sessions.values():
-        if scope.node_id is not None and session_node(session) != scope.node_id:
-            continue
-        look = session_look(view, session, now.healths, now.monotonic)
-        said = session_words(look, show_phones=now.show_phones)
-        if query is EVERYTHING or passes_text(query, said, look.metadata):
-            looks.append(look)
-    looks.sort(key=lambda look: session_sort_key(look, sort.column), reverse=sort.reverse)
-    return [look.session_id for look in looks]
-
-
 def list_events(
     events: Iterable[Happened], now: Now, scope: Scope, query: Query = EVERYTHING
 ) -> list[Happened]:
@@ -100,7 +84,8 @@ def session_row_of(view: FleetView, session_id: str, now: Now) -> Row:
     session = view.sessions.get(session_id)
     if session is None:
         return gone_row(session_id, len(SESSION_COLUMNS))
-    return _session_row(session_look(view, session, now.healths, now.monotonic), now)
+    look = session_look(view, session, now.healths, now.monotonic)
+    return session_row(look, now.unix, show_phones=now.show_phones)
 
 
 def node_row_of(view: FleetView, node_id: str, now: Now) -> Row:
@@ -109,7 +94,3 @@ def node_row_of(view: FleetView, node_id: str, now: Now) -> Row:
     if node is None or node_id not in now.healths:
         return gone_row(node_id, len(NODE_COLUMNS))
     return node_row(node, now.healths[node_id], bus_up=view.bus.up)
-
-
-def _session_row(look: SessionLook, now: Now) -> Row:
-    return session_row(look, now.unix, show_phones=now.show_phones)
