@@ -82,7 +82,11 @@ async def test_all_routes_are_closed_without_a_key_and_without_the_scope() -> No
                 assert refused.status_code == 401, (method, path)
                 assert refused.json()["code"] == "unauthenticated"
                 assert refused.headers["www-authenticate"].startswith("Bearer")
-            if opt.get("access"):
+            if opt.get("instead"):
+                scopes = set(ALL_SCOPES) - {opt["access"], opt["instead"]}
+                async with api.client_for("acme", *scopes) as client:
+                    lacking = await client.request(method, url)
+            elif opt.get("access"):
                 lacking = await clients[opt["access"]].request(method, url)
             else:
                 lacking = await api.client.request(method, url)
