@@ -39,6 +39,13 @@ SEND_SECONDS: Final = Histogram(
 EVENT_LAG: Final = Gauge(
     "blazz_event_lag_seconds", "Age of the event last folded into the ledger", registry=REGISTRY
 )
+EARLY_EVENTS: Final = Counter(
+    "blazz_ledger_early_events_total",
+    "Events that came before the ledger knew their message, by what became of them: folded, "
+    "given_up (it never knew it), no_room",
+    ("result",),
+    registry=REGISTRY,
+)
 COMMANDS: Final = Counter(
     "blazz_reconcile_commands_total",
     "Steps the reconciler carried out, by kind and error code (ok: none)",
