@@ -26,10 +26,15 @@ CHAT, ANN = "15550000002@c.us", "15550000003@c.us"
 ID, LATER_ID = "3EB0" + "0" * 18, "3EB0" + "1" * 18
 
 
+async def kept_long(_tenant_id: str) -> float:
+    """How long messages are kept here."""
+    return 3600.0
+
+
 async def test_a_receipt_ahead_of_the_acceptance_is_folded_once_that_is_written(bus: Bus) -> None:
     item = OutboxItem(ID, TENANT, SESSION, CHAT, Text("hi"), time.time())
     later = OutboxItem(LATER_ID, TENANT, SESSION, CHAT, Text("ho"), time.time())
-    async with open_ledger(bus, LedgerSettings()) as ledger, Background() as tasks:
+    async with open_ledger(bus, LedgerSettings(), kept_long) as ledger, Background() as tasks:
         tasks.start(ledger.follow(), name="follow")
         tasks.start(fold_events(bus, ledger), name="fold")
 
