@@ -7,14 +7,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from cli.client import Api
+from cli.client import TENANT_HEADER, Api
 from schemas.api import CordonNode, DrainNode, MoveRequest, NodeDetail, NodeView, SessionView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import ChatMessage
 from schemas.webhooks import DeliveryView, WebhookTestView, WebhookView
 from tui.acts import DeliveryRef, LetterRef, SessionRef, WebhookRef
 
-TENANT_HEADER: Final = "Blazz-Tenant"
 _BY: Final = "by the terminal"
 T = TypeVar("T")
 

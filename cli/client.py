@@ -4,10 +4,10 @@ Owns requests, decoding and the turning of problems into `BlazzError`. Never a d
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -31,15 +31,30 @@ from schemas.messages import ChatMessage
 from schemas.states import SessionState
 
 T = TypeVar("T")
+TENANT_HEADER: Final = "Blazz-Tenant"
 
 
 class Api:
-    """One API key's view of a control plane. `async with Api(url, key) as api:`"""
+    """One API key's view of a control plane. `async with Api(url, key) as api:`
 
-    def __init__(self, url: str, key: str, *, timeout_s: float = 30.0) -> None:
+    `refuse_acts`: the name of a read-only context; then it only reads. `tenant`: the one that an
+    operator's key speaks for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout_s: float = 30.0,
+        refuse_acts: str | None = None,
+        tenant: str | None = None,
+    ) -> None:
+        self._refuse_acts = refuse_acts
         self.url = url.rstrip("/")
         self._http = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {key}"},
+            headers={"Authorization": f"Bearer {key}"}
+            | ({} if tenant is None else {TENANT_HEADER: tenant}),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
         )
 
@@ -66,6 +81,8 @@ class Api:
         query: Mapping[str, str] | None = None,
     ) -> T:
         """One request. Raises the problem's code, or `timeout`/`node_unreachable`-like ones."""
+        if self._refuse_acts is not None and method != "GET":
+            raise BlazzError(ErrorCode.FORBIDDEN, f"context {self._refuse_acts} is read-only")
         sent = dict(headers or {})
         if body is not None:
             data = msgspec.json.encode(body)
@@ -160,11 +177,22 @@ class Api:
         return await self.call("GET", "/v1/nodes", NodePage)
 
     @asynccontextmanager
-    async def events(self, session_id: str | None = None) -> AsyncIterator["EventStream"]:
-        """For the block, follow the events from now on."""
+    async def events(
+        self,
+        session_id: str | None = None,
+        *,
+        fleet: bool = False,
+        types: Sequence[str] = (),
+        after: int | None = None,
+    ) -> AsyncIterator["EventStream"]:
+        """For the block, follow a session's events, one's own, or (scope `operator`) the fleet's;
+        from now on, or those after a sequence (not the fleet's)."""
         path = f"/v1/sessions/{session_id}/events" if session_id else "/v1/events"
         async with self._http.get(
-            self.url + path, timeout=aiohttp.ClientTimeout(total=None, sock_read=60)
+            self.url + ("/v1/fleet/events" if fleet else path),
+            params={"types": ",".join(types)} if types else {},
+            headers={} if after is None else {"Last-Event-ID": str(after)},
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=60),
         ) as answer:
             if answer.status >= 400:
                 raise _problem(await answer.read(), answer.status)
@@ -189,6 +217,13 @@ class Api:
         return view
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """Events between two sequences that are no longer kept."""
+
+    from_sequence: int
+    to_sequence: int
+
+
 class EventStream:
     """A parsed SSE stream: `async for sequence, event in stream`."""
 
@@ -196,6 +231,12 @@ class EventStream:
         self._content = content
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, Event]]:
+        async for item in self.items():
+            if not isinstance(item, Gap):
+                yield item
+
+    async def items(self) -> AsyncIterator["tuple[int, Event] | Gap"]:
+        """Events with their sequences, and gaps."""
         sequence, name, data = 0, "", ""
         async for raw in self._content:
             line = raw.decode().rstrip("\r\n")
@@ -209,7 +250,9 @@ class EventStream:
                 elif field == "data":
                     data += value
                 continue
-            if data and name != "gap":
+            if data and name == "gap":
+                yield msgspec.json.decode(data, type=Gap)
+            elif data:
                 yield sequence, msgspec.json.decode(data, type=Event)
             name, data = "", ""
 

@@ -15,10 +15,18 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 from cyclopts import App, Group, Parameter
 
+from cli.access_commands import (
+    add_audit_commands,
+    add_event_commands,
+    add_key_commands,
+    add_tenant_commands,
+)
 from cli.bench_commands import add_bench_commands
+from cli.context_commands import add_config_commands, add_context_commands
 from cli.exit_codes import Exit, exit_code
 from cli.message_commands import add_message_commands
-from cli.operate_commands import add_node_commands, add_session_commands
+from cli.operate_commands import add_node_commands
+from cli.session_commands import add_session_commands
 from cli.webhook_commands import add_webhook_commands
 from schemas.errors import BlazzError
 
@@ -48,14 +56,24 @@ _node = App(
     "a fleet.",
 )
 app.command(_node)
-key = App(name="key", group=_operate, help="The vault's master keys.")
+key = App(name="key", group=_operate, help="API keys, and the vault's master keys.")
 app.command(key)
 message = App(name="message", group=_operate, help="Messages: send, read, what waits or failed.")
 app.command(message)
-session = App(name="session", group=_operate, help="Sessions: places and snapshots.")
+session = App(name="session", group=_operate, help="Sessions: make, link, steer, drill.")
 app.command(session)
 _webhook = App(name="webhook", group=_operate, help="Webhooks: events sent to your server.")
 app.command(_webhook)
+_event = App(name="event", group=_look, help="What happens, as it happens.")
+app.command(_event)
+_tenant = App(name="tenant", group=_operate, help="Your tenant's settings; erasing a tenant.")
+app.command(_tenant)
+_audit = App(name="audit", group=_look, help="Who did what.")
+app.command(_audit)
+_context = App(name="context", group=_operate, help="The fleets you operate, by name.")
+app.command(_context)
+_config = App(name="config", group=_operate, help="Where the contexts are kept.")
+app.command(_config)
 
 Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], help="Log more.")]
 FleetConfig = Annotated[
@@ -158,6 +176,7 @@ def tui(
         Parameter(help="NATS address of a fleet; BLAZZ_API_URL, BLAZZ_API_KEY to act on it."),
     ] = None,
     seed_file: Annotated[Path | None, Parameter(help="The viewer's NATS seed.")] = None,
+    context: Annotated[str | None, Parameter(help="A fleet by its name.")] = None,
     production: Annotated[
         bool, Parameter(help="Customers are on it: a red header.", negative="")
     ] = False,
@@ -172,6 +191,7 @@ def tui(
         data_dir=data_dir,
         server=server,
         seed_file=seed_file,
+        context=context,
         production=production,
         read_only=read_only,
         low_bandwidth=low_bandwidth,
@@ -263,6 +283,12 @@ def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoR
 add_bench_commands(bench, _operating)
 add_node_commands(_node, _operating)
 add_session_commands(session, _operating)
+add_key_commands(key, _operating)
+add_tenant_commands(_tenant, _operating)
+add_audit_commands(_audit, _operating)
+add_event_commands(_event, _operating)
+add_context_commands(_context, lambda do: _exit(_guarded(do)))
+add_config_commands(_config, lambda do: _exit(_guarded(do)))
 add_message_commands(message, _operating)
 add_webhook_commands(_webhook, _operating)
 

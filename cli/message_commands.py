@@ -9,14 +9,13 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from cli.operate_commands import DataDir, Json, Run
+from cli.operate_commands import Run
+from cli.options import ACT, HERE, Acting, Target
 
 Force = Annotated[
     bool,
     Parameter(help="Also what ended as `unknown`: the recipient may get it twice.", negative=""),
 ]
-
-Output = Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"], help="As what.")]
 
 
 def add_message_commands(message: App, run: Run) -> None:
@@ -24,20 +23,18 @@ def add_message_commands(message: App, run: Run) -> None:
     _add_sending(message, run)
 
     @message.command
-    def queue(session_id: str, *, data_dir: DataDir = None, json: Json = False) -> None:
+    def queue(session_id: str, *, target: Target = HERE) -> None:
         """Show how many messages wait for a session, and for what."""
         from cli.messages import show_queue
-        from cli.operate import Target
 
-        run(lambda _stop: show_queue(Target(data_dir, json), session_id))
+        run(lambda _stop: show_queue(target, session_id))
 
     @message.command
-    def dead(session_id: str, *, data_dir: DataDir = None, json: Json = False) -> None:
+    def dead(session_id: str, *, target: Target = HERE) -> None:
         """List a session's messages that failed, or whose end nobody knows."""
         from cli.messages import list_dead
-        from cli.operate import Target
 
-        run(lambda _stop: list_dead(Target(data_dir, json), session_id))
+        run(lambda _stop: list_dead(target, session_id))
 
     @message.command
     def redrive(
@@ -48,22 +45,26 @@ def add_message_commands(message: App, run: Run) -> None:
             bool, Parameter(name="--all", help="All of the session's.", negative="")
         ] = False,
         force: Force = False,
-        data_dir: DataDir = None,
+        target: Target = HERE,
+        acting: Acting = ACT,
     ) -> None:
         """Send a dead letter again, under its id, or all of a session's."""
         from cli.messages import redrive
-        from cli.operate import Target
 
-        target = Target(data_dir)
-        run(lambda _: redrive(target, session_id, message_id, everything=everything, force=force))
+        run(
+            lambda _: redrive(
+                target, acting, session_id, message_id, everything=everything, force=force
+            )
+        )
 
     @message.command
-    def drop(session_id: str, message_id: str, *, data_dir: DataDir = None) -> None:
+    def drop(
+        session_id: str, message_id: str, *, target: Target = HERE, acting: Acting = ACT
+    ) -> None:
         """Forget a dead letter; how it ended stays readable with the messages."""
         from cli.messages import drop
-        from cli.operate import Target
 
-        run(lambda _stop: drop(Target(data_dir), session_id, message_id))
+        run(lambda _stop: drop(target, acting, session_id, message_id))
 
 
 def _add_sending(message: App, run: Run) -> None:
@@ -93,13 +94,10 @@ def _add_sending(message: App, run: Run) -> None:
         ] = None,
         wait: Annotated[bool, Parameter(help="Stay until it is sent.")] = True,
         timeout: Annotated[float, Parameter(help="Seconds to stay, at most 60.")] = 25.0,
-        data_dir: DataDir = None,
-        json: Json = False,
-        output: Output = "table",
+        target: Target = HERE,
     ) -> None:
         """Send a message of any kind to a phone number or chat id."""
         from cli.message_sending import Draft, send_message
-        from cli.operate import Target
 
         draft = Draft(
             to=to,
@@ -111,7 +109,6 @@ def _add_sending(message: App, run: Run) -> None:
             reply_to=reply_to,
             body=body,
         )
-        target = Target(data_dir, json or output == "json")
         wait_s = timeout if wait else None
         run(lambda _stop: send_message(target, session_id, draft, key=key, wait_s=wait_s))
 
@@ -120,15 +117,11 @@ def _add_sending(message: App, run: Run) -> None:
         session_id: str,
         message_id: str,
         *,
-        data_dir: DataDir = None,
-        json: Json = False,
-        output: Output = "table",
+        target: Target = HERE,
     ) -> None:
         """Show one message and where it stands."""
         from cli.message_sending import show_message
-        from cli.operate import Target
 
-        target = Target(data_dir, json or output == "json")
         run(lambda _stop: show_message(target, session_id, message_id))
 
     @message.command(name="list")
@@ -138,13 +131,9 @@ def _add_sending(message: App, run: Run) -> None:
         chat: Annotated[str | None, Parameter(help="Only this number or chat id.")] = None,
         text: Annotated[str | None, Parameter(help="Only with all of these words.")] = None,
         limit: Annotated[int, Parameter(help="At most 200.")] = 50,
-        data_dir: DataDir = None,
-        json: Json = False,
-        output: Output = "table",
+        target: Target = HERE,
     ) -> None:
         """List a session's messages, newest first."""
         from cli.message_sending import list_messages
-        from cli.operate import Target
 
-        target = Target(data_dir, json or output == "json")
         run(lambda _: list_messages(target, session_id, chat=chat, text=text, limit=limit))

@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 import mimetypes
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,9 @@ import msgspec
 
 from cli.client import Api
 from cli.exit_codes import Exit
-from cli.operate import Target, open_api, print_table
+from cli.options import Form, Target
+from cli.render import Column, Shape, moment, show, show_one
+from cli.target import open_api
 from schemas.api import MessagePage
 from schemas.api_messages import MediaView, NewMessage, NewUpload, UploadView
 from schemas.errors import BlazzError, ErrorCode
@@ -23,6 +24,22 @@ from schemas.messages import ChatMessage
 from schemas.states import MessageState
 
 _TEXT_CHARS_SHOWN: Final = 50
+
+
+MESSAGES: Final = Shape[ChatMessage](
+    (
+        Column("TIME", lambda m: moment(m.created_at)),
+        Column("MESSAGE", lambda m: m.message_id),
+        Column("WAY", lambda m: m.direction.value),
+        Column("KIND", lambda m: m.kind.value),
+        Column("STATE", lambda m: m.state.value),
+        Column("ACK", lambda m: m.ack.value),
+        Column("CHAT", lambda m: m.chat_id),
+        Column("ERROR", lambda m: m.error_code, wide=True),
+        Column("TEXT", lambda m: _shown(m.text)),
+    ),
+    lambda m: m.message_id,
+)
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +63,7 @@ async def send_message(
 
     Raises `config_invalid` for words that make no message, and what the API refuses with.
     """
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         message = await _request(api, draft)
         query = {} if wait_s is None else {"wait": "sent", "timeout_s": f"{wait_s:g}"}
         made = await api.call(
@@ -57,8 +74,8 @@ async def send_message(
             query=query,
             headers={} if key is None else {"Idempotency-Key": key},
         )
-    if target.json:
-        print(msgspec.json.encode(made).decode())
+    if target.form not in (Form.TABLE, Form.WIDE):
+        show_one(made, MESSAGES, target.form)
     else:
         print(f"{made.message_id}  {made.kind}  {made.state}")
         if made.state is MessageState.ACCEPTED:
@@ -71,11 +88,10 @@ async def send_message(
 
 async def show_message(target: Target, session_id: str, message_id: str) -> Exit:
     """Print one message, every field."""
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         found = await api.message(session_id, message_id)
-    if target.json:
-        print(msgspec.json.encode(found).decode())
-        return Exit.OK
+    if target.form not in (Form.TABLE, Form.WIDE):
+        return show_one(found, MESSAGES, target.form)
     for name, value in msgspec.to_builtins(found).items():
         if value not in (None, {}, (), "", False):
             print(f"{name:14} {value}")
@@ -89,27 +105,11 @@ async def list_messages(
     query = {"limit": str(limit)}
     query |= {} if chat is None else {"chat": chat}
     query |= {} if text is None else {"q": text}
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         page = await api.call(
             "GET", f"/v1/sessions/{session_id}/messages", MessagePage, query=query
         )
-    if target.json:
-        print(msgspec.json.encode(page.data).decode())
-        return Exit.OK
-    rows = [
-        (
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(m.created_at)),
-            m.message_id,
-            m.direction.value,
-            m.kind.value,
-            m.state.value,
-            m.ack.value,
-            m.chat_id,
-            _shown(m.text),
-        )
-        for m in page.data
-    ]
-    print_table(("TIME", "MESSAGE", "WAY", "KIND", "STATE", "ACK", "CHAT", "TEXT"), rows)
+    show(page.data, MESSAGES, target.form)
     if page.has_more:
         print(f"There are more than these {limit}.", file=sys.stderr)
     return Exit.OK

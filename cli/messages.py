@@ -4,52 +4,77 @@ Owns the words. Never a decision: the API makes it.
 """
 
 import sys
+from typing import Final
 
 import msgspec
 
+from cli.acting import Step, confirm, perform
 from cli.client import Api
 from cli.exit_codes import Exit
-from cli.operate import Target, open_api, print_table
+from cli.options import Acting, Form, Target
+from cli.render import Column, Shape, moment, show, show_one
+from cli.target import open_api
 from schemas.api import Page
 from schemas.api_sending import DeadLetterView, OutboxView, RedriveView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import ChatMessage
 
+LETTERS: Final = Shape[DeadLetterView](
+    (
+        Column("MESSAGE", lambda v: v.message_id),
+        Column("STATE", lambda v: v.state.value),
+        Column("KIND", lambda v: v.kind.value),
+        Column("ATTEMPTS", lambda v: v.attempts),
+        Column("ERROR", lambda v: v.error_code),
+        Column("DETAIL", lambda v: v.error_detail, wide=True),
+        Column("DIED", lambda v: moment(v.died_at), wide=True),
+    ),
+    lambda v: v.message_id,
+)
+
 
 async def show_queue(target: Target, session_id: str) -> Exit:
     """Print what waits, and for what."""
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         view = await api.call("GET", f"/v1/sessions/{session_id}/outbox", OutboxView)
-    print(msgspec.json.encode(view).decode() if target.json else _queue_words(view))
-    return Exit.OK
+    if target.form in (Form.TABLE, Form.WIDE):
+        print(_queue_words(view))
+        return Exit.OK
+    return show_one(view, Shape[OutboxView]((), lambda v: v.session_id), target.form)
 
 
 async def list_dead(target: Target, session_id: str) -> Exit:
     """Print a session's dead letters."""
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         letters = await _all_letters(api, session_id)
-    if target.json:
-        print(msgspec.json.encode(letters).decode())
-        return Exit.OK
-    rows = [
-        (v.message_id, v.state.value, v.kind.value, str(v.attempts), v.error_code) for v in letters
-    ]
-    print_table(("MESSAGE", "STATE", "KIND", "ATTEMPTS", "ERROR"), rows)
-    return Exit.OK
+    return show(letters, LETTERS, target.form)
 
 
 async def redrive(
-    target: Target, session_id: str, message_id: str | None, *, everything: bool, force: bool
+    target: Target,
+    acting: Acting,
+    session_id: str,
+    message_id: str | None,
+    *,
+    everything: bool,
+    force: bool,
 ) -> Exit:
     """Send one again, or all. Raises `config_invalid` unless it is exactly one of them."""
     if (message_id is None) is not everything:
         raise BlazzError(ErrorCode.CONFIG_INVALID, "name a message, or say --all")
     path = _path(session_id)
     query = {"force": "true"} if force else {}
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         if message_id is not None:
-            await api.call("POST", f"{path}/{message_id}/redrive", ChatMessage, query=query)
-            print(f"{message_id} is accepted again")
+            step = Step(message_id, "POST", f"{path}/{message_id}/redrive", query=query)
+            if await perform(api, acting, step, ChatMessage) is not None:
+                print(f"{message_id} is accepted again")
+            return Exit.OK
+        if force:
+            ids = [letter.message_id for letter in await _all_letters(api, session_id)]
+            confirm(target, acting, "may send these messages a second time", ids)
+        if acting.dry_run:
+            await perform(api, acting, Step("all", "POST", f"{path}/redrive", query=query), None)
             return Exit.OK
         total, done = 0, RedriveView(redriven=1, left=1, unsafe=0)
         while done.left and done.redriven:
@@ -61,10 +86,12 @@ async def redrive(
     return Exit.OK
 
 
-async def drop(target: Target, session_id: str, message_id: str) -> Exit:
+async def drop(target: Target, acting: Acting, session_id: str, message_id: str) -> Exit:
     """Forget one."""
-    async with open_api(target.data_dir) as api:
-        await api.call("DELETE", f"{_path(session_id)}/{message_id}", msgspec.Raw)
+    confirm(target, acting, "forgets a dead letter: it can't be redriven any more", [message_id])
+    async with open_api(target) as api:
+        step = Step(message_id, "DELETE", f"{_path(session_id)}/{message_id}")
+        await perform(api, acting, step, msgspec.Raw)
     return Exit.OK
 
 

@@ -1,34 +1,31 @@
-"""`blazz node …` and `blazz session …`: an operator's hand on a fleet, through its own API.
+"""What `blazz node …` does: an operator's hand on the machines, through the API.
 
-Owns finding the API, printing, and waiting for a drain. Never decides a place: the control plane
-goes on with what was asked whether this command is still there or not.
+Owns the words it prints, and waiting for a drain. Never decides a place: the control plane goes on
+with what was asked whether this command is still there or not.
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from cli.acting import Step, confirm, perform
 from cli.client import Api
 from cli.exit_codes import Exit
-from cli.stack import read_info
-from cli.up import default_data_dir
+from cli.options import Acting, Target, Watch
+from cli.render import Column, Shape, show, show_one, shown
+from cli.target import open_api
 from schemas.api import (
     CordonNode,
     DrainNode,
-    MoveRequest,
     NodeDetail,
     NodePage,
     NodeView,
     RebalanceRequest,
     RebalanceView,
-    SessionPage,
-    SessionView,
 )
 from schemas.errors import BlazzError, ErrorCode
 
@@ -39,13 +36,6 @@ _HOW_ON: Final = (
     "The drain goes on without this command. "
     "Watch it: `blazz node list`. End it: `blazz node uncordon {nodes}`."
 )
-
-
-class Target(msgspec.Struct, frozen=True):
-    """Where the API is looked for."""
-
-    data_dir: Path | None
-    json: bool = False
 
 
 class DrainOptions(msgspec.Struct, frozen=True):
@@ -59,112 +49,106 @@ class DrainOptions(msgspec.Struct, frozen=True):
     margin_s: float = _WAIT_MARGIN_S
 
 
-def open_api(data_dir: Path | None) -> Api:
-    """The API of a local stack (its data directory tells where), or of BLAZZ_API_URL with
-    BLAZZ_API_KEY. Raises `config_invalid` when there is neither."""
-    url, key = os.environ.get("BLAZZ_API_URL"), os.environ.get("BLAZZ_API_KEY")
-    if data_dir is None and url:
-        if not key:
-            raise BlazzError(
-                ErrorCode.CONFIG_INVALID, "BLAZZ_API_URL needs BLAZZ_API_KEY beside it"
-            )
-        return Api(url, key)
-    folder = data_dir or default_data_dir()
-    info = read_info(folder)
-    if info is None:
-        raise BlazzError(
-            ErrorCode.CONFIG_INVALID,
-            f"no fleet was started in {folder}: name one with --data-dir, or set BLAZZ_API_URL "
-            "and BLAZZ_API_KEY",
-        )
-    return Api(info.api_url, Path(info.api_key_file).read_text(encoding="utf-8").strip())
+def _node_word(node: NodeView) -> str:
+    if node.draining:
+        return f"{node.state}, draining"
+    return f"{node.state}, cordoned" if node.cordoned else node.state.value
 
 
-async def list_nodes(target: Target) -> Exit:
+def _age(node: NodeView) -> str:
+    return "-" if node.age_s is None else f"{node.age_s:.1f}s"
+
+
+NODES: Final = Shape[NodeView](
+    (
+        Column("NODE", lambda n: n.node_id),
+        Column("STATE", _node_word),
+        Column("PLACES", lambda n: f"{n.reserved}/{n.sessions_max}"),
+        Column("REGION", lambda n: n.region),
+        Column("PROVIDER", lambda n: n.provider),
+        Column("ADDRESS", lambda n: n.address),
+        Column("PULSE", _age, wide=True),
+        Column("LOAD", lambda n: f"{n.cpu_load:.2f}", wide=True),
+        Column("MB-USED", lambda n: n.memory_used_bytes >> 20, wide=True),
+        Column("MB-FREE", lambda n: n.memory_free_bytes >> 20, wide=True),
+        Column("CHROMIUM", lambda n: n.chromium_build, wide=True),
+        Column("VERSION", lambda n: n.version, wide=True),
+    ),
+    lambda n: n.node_id,
+)
+_DETAILS: Final = Shape[NodeDetail]((), lambda d: d.node.node_id)
+
+
+async def list_nodes(target: Target, watch: Watch, stop: asyncio.Event) -> Exit:
     """Print the nodes."""
-    async with open_api(target.data_dir) as api:
-        page = await api.call("GET", "/v1/nodes", NodePage)
-    if target.json:
-        return print_json(page.data)
-    rows = [
-        (
-            n.node_id,
-            _node_word(n),
-            f"{n.reserved}/{n.sessions_max}",
-            n.region,
-            n.provider,
-            n.address,
-        )
-        for n in page.data
-    ]
-    print_table(("NODE", "STATE", "PLACES", "REGION", "PROVIDER", "ADDRESS"), rows)
-    return Exit.OK
+    async with open_api(target) as api:
+
+        async def once() -> Exit:
+            page = await api.call("GET", "/v1/nodes", NodePage)
+            return show(page.data, NODES, target.form)
+
+        return await shown(stop, watch, once)
 
 
-async def list_sessions(target: Target) -> Exit:
-    """Print all tenants' sessions."""
-    async with open_api(target.data_dir) as api:
-        page = await api.call("GET", "/v1/fleet/sessions", SessionPage)
-    if target.json:
-        return print_json(page.data)
-    rows = [
-        (
-            v.session_id,
-            v.tenant_id,
-            v.state.value,
-            v.node_id or "-",
-            str(v.epoch or "-"),
-            v.reason or "",
-        )
-        for v in page.data
-    ]
-    print_table(("SESSION", "TENANT", "STATE", "NODE", "EPOCH", "REASON"), rows)
-    return Exit.OK
+async def show_node(target: Target, node_id: str, watch: Watch, stop: asyncio.Event) -> Exit:
+    """Print one node and the sessions on it."""
+    async with open_api(target) as api:
+
+        async def once() -> Exit:
+            return show_one(await _look(api, node_id), _DETAILS, target.form)
+
+        return await shown(stop, watch, once)
 
 
-async def mark_nodes(target: Target, nodes: Sequence[str], act: str, reason: str | None) -> Exit:
+async def mark_nodes(
+    target: Target, acting: Acting, nodes: Sequence[str], act: str, reason: str | None
+) -> Exit:
     """Cordon or uncordon nodes."""
     body = CordonNode(reason=reason) if act == "cordon" else None
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         for node_id in nodes:
-            view = await api.call("POST", f"/v1/nodes/{node_id}/{act}", NodeView, body=body)
-            print(f"{view.node_id}: {_node_word(view)}")
+            step = Step(node_id, "POST", f"/v1/nodes/{node_id}/{act}", body)
+            view = await perform(api, acting, step, NodeView)
+            if view is not None:
+                print(f"{view.node_id}: {_node_word(view)}")
     return Exit.OK
 
 
-async def move_session(target: Target, session_id: str, to: str | None) -> Exit:
-    """Have a session move."""
-    async with open_api(target.data_dir) as api:
-        body = MoveRequest(node_id=to)
-        view = await api.call("POST", f"/v1/sessions/{session_id}/move", SessionView, body=body)
-    print(f"{view.session_id} leaves {view.node_id} for {to or 'the best other node'}")
+async def rebalance(target: Target, acting: Acting, max_moves: int) -> Exit:
+    """Have the fleet even itself out."""
+    body = RebalanceRequest(max_moves=max_moves)
+    async with open_api(target) as api:
+        step = Step("fleet", "POST", "/v1/fleet/rebalance", body)
+        view = await perform(api, acting, step, RebalanceView)
+    if view is None:
+        return Exit.OK
+    for move in view.moves:
+        print(f"{move.session_id}: {move.from_node} to {move.to_node}")
+    print(f"{len(view.moves)} sessions move", file=sys.stderr)
     return Exit.OK
 
 
-async def rebalance(target: Target, max_moves: int) -> Exit:
-    """Have sessions move from the fuller nodes to the emptier ones."""
-    async with open_api(target.data_dir) as api:
-        body = RebalanceRequest(max_moves=max_moves)
-        begun = await api.call("POST", "/v1/fleet/rebalance", RebalanceView, body=body)
-    for move in begun.moves:
-        print(f"{move.session_id}: {move.from_node} → {move.to_node}")
-    if not begun.moves:
-        print("The fleet is even.")
-    return Exit.OK
-
-
-async def drain_nodes(target: Target, options: DrainOptions, stop: asyncio.Event) -> Exit:
+async def drain_nodes(
+    target: Target, options: DrainOptions, stop: asyncio.Event, acting: Acting | None = None
+) -> Exit:
     """Drain nodes and wait until they are empty; `stop` (ctrl-C) ends the waiting alone.
 
     Raises `node_not_drained`, with how many are left, when the deadline has passed for long.
     """
+    acting = acting or Acting(yes=True)
+    if len(options.nodes) > 1:
+        confirm(target, acting, "moves every session off these nodes", options.nodes)
     body = DrainNode(deadline_s=options.deadline_s, reason=options.reason)
-    async with open_api(target.data_dir) as api:
+    async with open_api(target) as api:
         # None of the targets may become another one's refuge: all are marked before any is drained.
         for node_id in options.nodes:
-            await api.call("POST", f"/v1/nodes/{node_id}/cordon", NodeView)
+            step = Step(node_id, "POST", f"/v1/nodes/{node_id}/cordon")
+            await perform(api, acting, step, NodeView)
         for node_id in options.nodes:
-            await api.call("POST", f"/v1/nodes/{node_id}/drain", NodeDetail, body=body)
+            step = Step(node_id, "POST", f"/v1/nodes/{node_id}/drain", body)
+            await perform(api, acting, step, NodeDetail)
+        if acting.dry_run:
+            return Exit.OK
         if not options.wait:
             print(_how_on(options))
             return Exit.OK
@@ -220,24 +204,3 @@ def _progress(detail: NodeDetail) -> str:
             waits[session.waits_for] = waits.get(session.waits_for, 0) + 1
     why = "".join(f"; {count} wait: {reason}" for reason, count in sorted(waits.items()))
     return f"{len(detail.sessions)} sessions left{why}"
-
-
-def _node_word(node: NodeView) -> str:
-    if node.draining:
-        return f"{node.state}, draining"
-    return f"{node.state}, cordoned" if node.cordoned else node.state.value
-
-
-def print_json(data: Sequence[msgspec.Struct] | msgspec.Struct) -> Exit:
-    """Print it as one line of JSON."""
-    print(msgspec.json.encode(data).decode())
-    return Exit.OK
-
-
-def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows in columns."""
-    widths = [max(len(row[n]) for row in (header, *rows)) for n in range(len(header))]
-    for row in (header, *rows):
-        print(
-            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        )

@@ -155,11 +155,12 @@ async def ensure_key_file(bus: Bus, path: Path) -> None:
     _record, text = await access.create_key(
         BOOTSTRAP_TENANT, name="bootstrap", scopes=SCOPES, expires_in_s=None
     )
-    await asyncio.to_thread(_write_private, path, text + "\n")
+    await asyncio.to_thread(write_private, path, text + "\n")
     log.info("access.bootstrap_key_written", path=str(path))
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a secret into a file that only its owner may read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_suffix(".draft")
     draft.touch(mode=0o600)

@@ -12,11 +12,14 @@ from typing import Final
 
 import msgspec
 
+from cli import contexts
 from cli.actor import HttpActor
 from cli.client import Api
 from cli.exit_codes import Exit
+from cli.options import Target
 from cli.source import HttpSource
 from cli.stack import StackInfo, read_info
+from cli.target import chosen, find_fleet
 from cli.up import default_data_dir
 from schemas.errors import BlazzError, ErrorCode
 from tui.actions import unknown_ids
@@ -41,6 +44,10 @@ class TuiOptions(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path | None = None
     server: str | None = None
     seed_file: Path | None = None
+    creds_file: Path | None = None
+    identity: str = "viewer"
+    context: str | None = None
+    """A context's name; by default that in use, where neither the bus nor a directory is named."""
     production: bool = False
     read_only: bool | None = None
     low_bandwidth: bool | None = None
@@ -54,15 +61,40 @@ def run_tui_command(options: TuiOptions) -> Exit:
 
 
 async def _show(options: TuiOptions) -> None:
+    options = of_context(options)
     info = _stack(options)
     settings = tui_settings(options, info, read_taste(taste_file()))
     async with AsyncExitStack() as opened:
-        api = _api(info)
+        api = _api(info, options)
         if api is None:
             await show(settings)
         else:
             await opened.enter_async_context(api)
             await show(settings, HttpActor(api), HttpSource(api))
+
+
+def of_context(options: TuiOptions) -> TuiOptions:
+    """The options with what their context says of the bus; without one, as they are. Raises
+    `not_found`, and `config_invalid` for one without a bus."""
+    if options.server is not None or options.data_dir is not None:
+        return msgspec.structs.replace(options, context=None)
+    name = chosen(options.context)
+    if name is None:
+        return options
+    context = contexts.read().named(name)
+    if context.bus_url is None:
+        raise BlazzError(ErrorCode.CONFIG_INVALID, f"context {name} names no bus: --bus-url")
+    return msgspec.structs.replace(
+        options,
+        context=name,
+        server=context.bus_url,
+        identity=context.bus_identity,
+        seed_file=Path(context.bus_seed_file) if context.bus_seed_file else None,
+        creds_file=Path(context.bus_creds_file) if context.bus_creds_file else None,
+        production=options.production or context.production,
+        read_only=True if context.read_only else options.read_only,
+        light=context.skin == "light" if options.light is None and context.skin else options.light,
+    )
 
 
 def taste_file() -> Path:
@@ -88,9 +120,9 @@ def read_taste(path: Path) -> Taste:
 def tui_settings(options: TuiOptions, info: StackInfo | None, taste: Taste) -> TuiSettings:
     """What is shown, from where, and how."""
     if options.server is not None:
-        servers, identity = (options.server,), "viewer"
+        servers, identity = (options.server,), options.identity
         seed = str(options.seed_file) if options.seed_file else None
-        context = options.server.rpartition("@")[2].removeprefix("nats://")
+        context = options.context or options.server.rpartition("@")[2].removeprefix("nats://")
     else:
         assert info is not None, "_stack raises without one"
         servers, identity, seed = (info.nats_url,), info.viewer, info.viewer_seed_file
@@ -99,6 +131,7 @@ def tui_settings(options: TuiOptions, info: StackInfo | None, taste: Taste) -> T
         servers=servers,
         identity=identity,
         nkey_seed_file=seed,
+        creds_file=str(options.creds_file) if options.creds_file else None,
         context=context,
         production=options.production,
         read_only=_first(options.read_only, taste.read_only),
@@ -126,10 +159,15 @@ def _stack(options: TuiOptions) -> StackInfo | None:
     return info
 
 
-def _api(info: StackInfo | None) -> Api | None:
-    """The stack's own API, or that of BLAZZ_API_URL and BLAZZ_API_KEY; None: only watch."""
+def _api(info: StackInfo | None, options: TuiOptions) -> Api | None:
+    """The stack's own API, the context's, or that of BLAZZ_API_URL and BLAZZ_API_KEY; None: only
+    watch."""
     if info is not None:
         key = Path(info.api_key_file).read_text(encoding="utf-8").strip()
         return Api(info.api_url, key, timeout_s=_ACT_TIMEOUT_S)
+    if options.context is not None and contexts.read().named(options.context).api_url is not None:
+        fleet = find_fleet(Target(context=options.context))
+        acts = {"refuse_acts": fleet.name} if fleet.read_only else {}
+        return Api(fleet.api_url, fleet.key, timeout_s=_ACT_TIMEOUT_S, **acts)
     url, env_key = os.environ.get("BLAZZ_API_URL"), os.environ.get("BLAZZ_API_KEY")
     return Api(url, env_key, timeout_s=_ACT_TIMEOUT_S) if url and env_key else None

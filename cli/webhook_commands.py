@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from cli.operate_commands import DataDir, Run
+from cli.operate_commands import Run
+from cli.options import ACT, HERE, Acting, Target
 
-Output = Annotated[
-    Literal["table", "json"], Parameter(name=["--output", "-o"], help="How to print.")
-]
 Events = Annotated[
     list[str] | None,
     Parameter(name="--event", help="Such as message.received or message.*; may be repeated."),
@@ -31,18 +29,18 @@ def add_webhook_commands(webhook: App, run: Run) -> None:
 
 def _add_listing(webhook: App, run: Run) -> None:
     @webhook.command(name="list")
-    def list_webhooks(*, data_dir: DataDir = None, output: Output = "table") -> None:
+    def list_webhooks(*, where: Target = HERE) -> None:
         """List your webhooks."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.list_webhooks(work.target(data_dir, output)))
+        run(lambda _stop: work.list_webhooks(where))
 
     @webhook.command
-    def show(webhook_id: str, *, data_dir: DataDir = None, output: Output = "table") -> None:
+    def show(webhook_id: str, *, where: Target = HERE) -> None:
         """Show a webhook and what it has not got yet."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.show(work.target(data_dir, output), webhook_id))
+        run(lambda _stop: work.show(where, webhook_id))
 
 
 def _add_changes(webhook: App, run: Run) -> None:
@@ -53,57 +51,55 @@ def _add_changes(webhook: App, run: Run) -> None:
         event: Events = None,
         session: SessionsOf = None,
         description: str = "",
-        data_dir: DataDir = None,
-        output: Output = "table",
+        where: Target = HERE,
     ) -> None:
         """Have events from now on sent to a URL. Prints the signing secret, this once."""
         from cli import webhooks as work
 
         wanted = work.new_webhook(url, event, session, description)
-        run(lambda _stop: work.add(work.target(data_dir, output), wanted))
+        run(lambda _stop: work.add(where, wanted))
 
     @webhook.command
-    def remove(webhook_id: str, *, data_dir: DataDir = None) -> None:
+    def remove(webhook_id: str, *, where: Target = HERE, acting: Acting = ACT) -> None:
         """Remove a webhook, its deliveries and its place."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.remove(work.target(data_dir), webhook_id))
+        run(lambda _stop: work.remove(where, webhook_id, acting))
 
     @webhook.command
-    def enable(webhook_id: str, *, data_dir: DataDir = None) -> None:
+    def enable(webhook_id: str, *, where: Target = HERE) -> None:
         """Go on where it was."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.switch(work.target(data_dir), webhook_id, "enable"))
+        run(lambda _stop: work.switch(where, webhook_id, "enable"))
 
     @webhook.command
-    def disable(webhook_id: str, *, data_dir: DataDir = None) -> None:
+    def disable(webhook_id: str, *, where: Target = HERE) -> None:
         """Send nothing, and keep its place."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.switch(work.target(data_dir), webhook_id, "disable"))
+        run(lambda _stop: work.switch(where, webhook_id, "disable"))
 
     @webhook.command
     def rotate_secret(
         webhook_id: str,
         *,
         overlap: Annotated[str, Parameter(help="How long the old one signs as well.")] = "1d",
-        data_dir: DataDir = None,
-        output: Output = "table",
+        where: Target = HERE,
     ) -> None:
         """Make a new signing secret; prints it, this once."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.rotate(work.target(data_dir, output), webhook_id, overlap))
+        run(lambda _stop: work.rotate(where, webhook_id, overlap))
 
 
 def _add_deliveries(webhook: App, run: Run) -> None:
     @webhook.command
-    def test(webhook_id: str, *, data_dir: DataDir = None, output: Output = "table") -> None:
+    def test(webhook_id: str, *, where: Target = HERE) -> None:
         """Send a signed test event now. Exit 0 only if it was taken."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.test(work.target(data_dir, output), webhook_id))
+        run(lambda _stop: work.test(where, webhook_id))
 
     @webhook.command
     def deliveries(
@@ -113,20 +109,19 @@ def _add_deliveries(webhook: App, run: Run) -> None:
             Literal["waiting", "delivered", "dead"] | None, Parameter(help="Only these.")
         ] = None,
         limit: int = 50,
-        data_dir: DataDir = None,
-        output: Output = "table",
+        where: Target = HERE,
     ) -> None:
         """List deliveries, the last tried first."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.deliveries(work.target(data_dir, output), webhook_id, state, limit))
+        run(lambda _stop: work.deliveries(where, webhook_id, state, limit))
 
     @webhook.command
-    def resend(webhook_id: str, event_id: str, *, data_dir: DataDir = None) -> None:
+    def resend(webhook_id: str, event_id: str, *, where: Target = HERE) -> None:
         """Send one event again, under the same id."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.resend(work.target(data_dir), webhook_id, event_id))
+        run(lambda _stop: work.resend(where, webhook_id, event_id))
 
     @webhook.command
     def recover(
@@ -136,9 +131,9 @@ def _add_deliveries(webhook: App, run: Run) -> None:
         all: Annotated[
             bool, Parameter(help="Also what was delivered, as far as it is kept.", negative="")
         ] = False,
-        data_dir: DataDir = None,
+        where: Target = HERE,
     ) -> None:
         """Try at once what waits or was given up since a time."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.recover(work.target(data_dir), webhook_id, since, all))
+        run(lambda _stop: work.recover(where, webhook_id, since, all))

@@ -1,21 +1,21 @@
 """`blazz webhook …`: a tenant's webhooks, through the API.
 
-Owns calling, printing and reading times as people write them. A secret goes to stdout, in the
+Owns calling and printing. A secret goes to stdout, in the
 answer that made it, and nowhere else.
 """
 
-import re
 import sys
-import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from cli.acting import Step, confirm, perform
 from cli.exit_codes import Exit
-from cli.operate import Target, open_api, print_json, print_table
-from schemas.errors import BlazzError, ErrorCode
+from cli.options import Acting, Form, Target
+from cli.render import Column, Shape, moment, show_one
+from cli.render import show as show_rows
+from cli.target import open_api
+from cli.times import moment_of, seconds
 from schemas.webhooks import (
     DeliveryPage,
     DeliveryView,
@@ -28,34 +28,42 @@ from schemas.webhooks import (
     WebhookView,
 )
 
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+def _last(each: DeliveryView) -> str:
+    last = each.attempts[-1] if each.attempts else None
+    return "-" if last is None else str(last.http_code or last.error or "-")
 
 
-def target(data_dir: Path | None, output: str = "table") -> Target:
-    """Where the API is, and how to print."""
-    return Target(data_dir, output == "json")
+def _state(view: WebhookView) -> str:
+    if not view.enabled:
+        return f"disabled ({view.disabled_reason})"
+    return "replaying" if view.replaying else "enabled"
 
 
-def seconds(text: str) -> float:
-    """`90s`, `5m`, `2h`, `1d` in seconds. Raises `validation_failed`."""
-    found = _SPAN.fullmatch(text)
-    if found is None:
-        raise _unreadable(text, "a span such as 90s, 5m, 2h or 1d")
-    return float(found[1]) * _UNITS_S[found[2]]
-
-
-def recovery(since: str, everything: bool) -> Recover:
-    """A span before now, or a moment. Raises `validation_failed`."""
-    if _SPAN.fullmatch(since):
-        return Recover(since=time.time() - seconds(since), all=everything)
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError:
-        raise _unreadable(since, "`2h` or 2026-11-23T10:00:00Z") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Recover(since=moment.timestamp(), all=everything)
+HOOKS: Final = Shape[WebhookView](
+    (
+        Column("WEBHOOK", lambda h: h.webhook_id),
+        Column("STATE", _state),
+        Column("EVENTS", lambda h: h.events),
+        Column("URL", lambda h: h.url),
+        Column("SESSIONS", lambda h: h.sessions or "all", wide=True),
+        Column("CREATED", lambda h: moment(h.created_at), wide=True),
+    ),
+    lambda h: h.webhook_id,
+)
+DELIVERIES: Final = Shape[DeliveryView](
+    (
+        Column("EVENT", lambda d: d.event_id),
+        Column("TYPE", lambda d: d.type),
+        Column("STATE", lambda d: d.state.value),
+        Column("ATTEMPTS", lambda d: len(d.attempts)),
+        Column("LAST", _last),
+        Column("NEXT", lambda d: moment(d.due_at)),
+        Column("SESSION", lambda d: d.session_id, wide=True),
+        Column("AT", lambda d: moment(d.event_at), wide=True),
+    ),
+    lambda d: d.event_id,
+)
 
 
 def new_webhook(
@@ -72,34 +80,33 @@ def new_webhook(
 
 async def list_webhooks(where: Target) -> Exit:
     """Print them."""
-    async with open_api(where.data_dir) as api:
+    async with open_api(where) as api:
         page = await api.call("GET", "/v1/webhooks", WebhookPage)
-    if where.json:
-        return print_json(page.data)
-    rows = [(h.webhook_id, _state(h), ",".join(h.events), h.url) for h in page.data]
-    print_table(("WEBHOOK", "STATE", "EVENTS", "URL"), rows)
-    return Exit.OK
+    return show_rows(page.data, HOOKS, where.form)
 
 
 async def show(where: Target, webhook_id: str) -> Exit:
     """Print one."""
-    async with open_api(where.data_dir) as api:
+    async with open_api(where) as api:
         view = await api.call("GET", f"/v1/webhooks/{webhook_id}", WebhookView)
     return _print_one(where, view)
 
 
 async def add(where: Target, wanted: NewWebhook) -> Exit:
     """Add one and print its secret."""
-    async with open_api(where.data_dir) as api:
+    async with open_api(where) as api:
         view = await api.call("POST", "/v1/webhooks", WebhookView, body=wanted)
     return _print_one(where, view, hint=f"Try it: blazz webhook test {view.webhook_id}")
 
 
-async def remove(where: Target, webhook_id: str) -> Exit:
+async def remove(where: Target, webhook_id: str, acting: Acting) -> Exit:
     """Remove one."""
-    async with open_api(where.data_dir) as api:
-        await api.call("DELETE", f"/v1/webhooks/{webhook_id}", type(None))
-    print(f"{webhook_id} is removed")
+    confirm(where, acting, "removes a webhook and its deliveries for good", [webhook_id])
+    async with open_api(where) as api:
+        step = Step(webhook_id, "DELETE", f"/v1/webhooks/{webhook_id}")
+        await perform(api, acting, step, msgspec.Raw)
+    if not acting.dry_run:
+        print(f"{webhook_id} is removed")
     return Exit.OK
 
 
@@ -120,8 +127,8 @@ async def rotate(where: Target, webhook_id: str, overlap: str) -> Exit:
 async def test(where: Target, webhook_id: str) -> Exit:
     """Send a test event; exit 1 unless it was taken."""
     told = await _post(where, webhook_id, "test", WebhookTestView)
-    if where.json:
-        print_json(told)
+    if where.form is not Form.TABLE:
+        show_one(told, Shape[WebhookTestView]((), lambda t: t.event_id), where.form)
     else:
         tried = told.attempt
         answered = tried.detail if tried.http_code is None else f"answered {tried.http_code}"
@@ -135,14 +142,10 @@ async def test(where: Target, webhook_id: str) -> Exit:
 async def deliveries(where: Target, webhook_id: str, state: str | None, limit: int) -> Exit:
     """Print the last deliveries."""
     query = {"limit": str(limit)} | ({"state": state} if state else {})
-    async with open_api(where.data_dir) as api:
+    async with open_api(where) as api:
         path = f"/v1/webhooks/{webhook_id}/deliveries"
         page = await api.call("GET", path, DeliveryPage, query=query)
-    if where.json:
-        return print_json(page.data)
-    rows = [_delivery_row(each) for each in page.data]
-    print_table(("EVENT", "TYPE", "STATE", "ATTEMPTS", "LAST", "NEXT"), rows)
-    return Exit.OK
+    return show_rows(page.data, DELIVERIES, where.form)
 
 
 async def resend(where: Target, webhook_id: str, event_id: str) -> Exit:
@@ -154,7 +157,7 @@ async def resend(where: Target, webhook_id: str, event_id: str) -> Exit:
 
 async def recover(where: Target, webhook_id: str, since: str, everything: bool) -> Exit:
     """Ask for what was missed. Raises `validation_failed` for an odd time."""
-    wanted = recovery(since, everything)
+    wanted = Recover(since=moment_of(since), all=everything)
     begun = await _post(where, webhook_id, "recover", RecoverView, wanted)
     print(f"{begun.requeued} deliveries are tried again now")
     if begun.replaying:
@@ -165,13 +168,13 @@ async def recover(where: Target, webhook_id: str, since: str, everything: bool) 
 async def _post(
     where: Target, webhook_id: str, verb: str, kind: type[Any], body: msgspec.Struct | None = None
 ) -> Any:
-    async with open_api(where.data_dir) as api:
+    async with open_api(where) as api:
         return await api.call("POST", f"/v1/webhooks/{webhook_id}/{verb}", kind, body=body)
 
 
 def _print_one(where: Target, view: WebhookView, *, hint: str = "") -> Exit:
-    if where.json:
-        return print_json(view)
+    if where.form not in (Form.TABLE, Form.WIDE):
+        return show_one(view, HOOKS, where.form)
     rows = [
         ("webhook", view.webhook_id),
         ("url", view.url),
@@ -196,30 +199,3 @@ def _print_one(where: Target, view: WebhookView, *, hint: str = "") -> Exit:
     if hint:
         print(hint, file=sys.stderr)
     return Exit.OK
-
-
-def _delivery_row(each: DeliveryView) -> tuple[str, ...]:
-    last = each.attempts[-1] if each.attempts else None
-    said = "-" if last is None else str(last.http_code or last.error or "-")
-    return (
-        each.event_id,
-        each.type,
-        each.state.value,
-        str(len(each.attempts)),
-        said,
-        "-" if each.due_at is None else _moment(each.due_at),
-    )
-
-
-def _state(view: WebhookView) -> str:
-    if not view.enabled:
-        return f"disabled ({view.disabled_reason})"
-    return "replaying" if view.replaying else "enabled"
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _unreadable(text: str, wanted: str) -> BlazzError:
-    return BlazzError(ErrorCode.VALIDATION_FAILED, f"{text!r} is not {wanted}")

@@ -28,8 +28,9 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """An act. It is written before it begins, and again with its end before that is answered.
 
     - `operation`: the API's operation id (`drainNode`), or a command's own (`rotateMasterKey`).
-    - `tenant_id`, `key_id`, `key_name`: of the API key; a command has no key id, and its user and
-      machine as the name.
+    - `tenant_id`: in whose name: the key's own tenant, or the one an operator spoke for.
+    - `key_id`, `key_name`: of the API key; a command has no key id, and its user and machine as the
+      name.
     - `target`: the ids it was about, the widest first; what it made is among them.
     - `http`, `error_code`: how it was answered; `http` None: it had not ended yet, or its process
       died before it could say so.

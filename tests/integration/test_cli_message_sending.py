@@ -10,7 +10,7 @@ import pytest
 
 from cli.exit_codes import Exit
 from cli.message_sending import Draft, list_messages, send_message, show_message
-from cli.operate import Target
+from cli.options import Target
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import Media, Poll, Text
 from schemas.states import SessionState

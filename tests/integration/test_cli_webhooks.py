@@ -64,7 +64,7 @@ async def test_a_webhook_from_its_first_day_to_its_last() -> None:
         assert abs(time.time() - 1_800 - wanted.since) < 60
         off = await blazz(api, "disable", hook)
         assert off[1] == f"{hook}: disabled (by request)\n"
-        gone = await blazz(api, "remove", hook)
+        gone = await blazz(api, "remove", hook, "--yes")
         assert (gone[0], api.memory.webhooks.all) == (Exit.OK, {})
 
 
@@ -86,17 +86,17 @@ async def test_what_cannot_be_done_is_said_with_an_exit_code() -> None:
     ("text", "wanted"), [("90s", 90.0), ("5m", 300.0), ("1.5h", 5_400.0), ("7d", 604_800.0)]
 )
 def test_spans_are_read(text: str, wanted: float) -> None:
-    from cli.webhooks import seconds
+    from cli.times import seconds
 
     assert seconds(text) == wanted
 
 
 def test_moments_are_read_and_without_a_zone_they_are_utc() -> None:
-    from cli.webhooks import recovery, seconds
+    from cli.times import moment_of, seconds
 
-    assert recovery("2026-11-23T10:00:00Z", False).since == 1_795_428_000.0
-    assert recovery("2026-11-23T10:00:00", False).since == 1_795_428_000.0
-    assert recovery("2026-11-23T17:00:00+07:00", True).since == 1_795_428_000.0
+    assert moment_of("2026-11-23T10:00:00Z") == 1_795_428_000.0
+    assert moment_of("2026-11-23T10:00:00") == 1_795_428_000.0
+    assert moment_of("2026-11-23T17:00:00+07:00") == 1_795_428_000.0
     for text in ("", "5", "m", "-5m", "1w"):
         with pytest.raises(BlazzError):
             seconds(text)

@@ -25,7 +25,8 @@ from bench.stage import (
     wait_kept,
 )
 from cli.exit_codes import Exit, exit_code
-from cli.operate import DrainOptions, Target, drain_nodes
+from cli.operate import DrainOptions, drain_nodes
+from cli.options import Target
 from cli.stack import NodePlan
 from schemas.api import (
     DrainNode,

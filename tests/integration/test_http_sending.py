@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cli import messages
-from cli.operate import Target
+from cli.options import ACT, Acting, Target
 from schemas.api_sending import DeadLetterView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.states import MessageKind, MessageState, SessionState
@@ -85,11 +85,11 @@ async def test_the_command_line_shows_redrives_and_drops(
     target = Target(None)
     await messages.show_queue(target, session)
     await messages.list_dead(target, session)
-    await messages.redrive(target, session, None, everything=True, force=False)
-    await messages.redrive(target, session, UNKNOWN, everything=False, force=True)
+    await messages.redrive(target, ACT, session, None, everything=True, force=False)
+    await messages.redrive(target, ACT, session, UNKNOWN, everything=False, force=True)
     with pytest.raises(BlazzError):
-        await messages.redrive(target, session, UNKNOWN, everything=True, force=True)
-    await messages.drop(target, session, UNKNOWN)
+        await messages.redrive(target, ACT, session, UNKNOWN, everything=True, force=True)
+    await messages.drop(target, Acting(yes=True), session, UNKNOWN)
     said = capsys.readouterr()
     assert "0 of at most 10 wait: empty" in said.out
     assert f"{UNKNOWN}  unknown  text  3         page_timeout" in said.out
