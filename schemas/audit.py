@@ -13,7 +13,8 @@ from msgspec import Meta
 from schemas.ids import TenantId
 
 AuditId = Annotated[str, Meta(pattern=r"^aud_[0-9a-hjkmnp-tv-z]{26}$", description="One act.")]
-AuditValue = str | int | float | bool | None | list[str]
+AuditValue = str | float | bool | None | list[str]
+"""Whole numbers are read as floats: the API's description must not be of two minds about them."""
 
 
 class AuditSource(StrEnum):
