@@ -280,8 +280,8 @@ class AskTold(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node asks which events of a session the stream EVENTS has behind `after_seq`.
 
     It does so before it publishes what somebody may have published longer ago than the stream's
-    duplicate window reaches. From 0 on every node's events are told; later, its own (which it
-    remembers) need not be.
+    duplicate window reaches, or what waited so long that its tenant may be erased by now. From 0
+    on every node's events are told; later, its own (which it remembers) need not be.
     """
 
     node_id: NodeId
@@ -291,11 +291,13 @@ class AskTold(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Ids in the stream's order; all up to `seq` are told. `more`: ask again behind it."""
+    """Ids in the stream's order; all up to `seq` are told. `more`: ask again behind it. `erased`:
+    the session was of a tenant that is erased; nothing of it may be told any more."""
 
     seq: int
     event_ids: tuple[str, ...] = ()
     more: bool = False
+    erased: bool = False
 
 
 class PutSnapshotChunk(msgspec.Struct, frozen=True):

@@ -80,9 +80,19 @@ def media_id(raw16: bytes) -> str:
 
 
 def media_made_at(media: str) -> float:
-    """When a media id was made (Unix seconds): its UUIDv7 says so."""
+    """When a media id was made (Unix seconds)."""
+    return _made_at(media)
+
+
+def session_made_at(session: str) -> float:
+    """When a session id was made (Unix seconds)."""
+    return _made_at(session)
+
+
+def _made_at(made: str) -> float:
+    """An id's UUIDv7 says when it was made."""
     number = 0
-    for digit in media.removeprefix("med_"):
+    for digit in made.partition("_")[2]:
         number = number << 5 | _CROCKFORD.index(digit)
     return (number >> 80) / 1000
 

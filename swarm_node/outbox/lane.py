@@ -21,7 +21,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, event_name
 from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.core.backoff import BackoffPolicy, delay_s
-from swarm_node.core.told import window_covers
+from swarm_node.core.told import may_be_erased, window_covers
 from swarm_node.outbox.entry import Entry
 from swarm_node.outbox.journal import EventJournal
 
@@ -64,6 +64,7 @@ class EventLane:
         """What the stream had when it was last asked, newest last; from others, mostly."""
         self._told_seq = 0
         self._asked_at = 0.0
+        self._erased = False
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -112,7 +113,7 @@ class EventLane:
             entry = self._waiting[0]
             try:
                 checkpoint(At.EVENT_BEFORE_PUBLISH)
-                if not await self._told_before(entry):
+                if not await self._needless(entry):
                     await self._publish(entry.event)
                 checkpoint(At.EVENT_AFTER_PUBLISH)
             except BlazzError as error:
@@ -134,13 +135,18 @@ class EventLane:
         """Wait until all is published."""
         await self._empty.wait()
 
-    async def _told_before(self, entry: Entry) -> bool:
-        """Whether the stream has this event from somebody else, or from before a restart."""
-        event_id = entry.event.event_id
-        if event_id not in self._told and not window_covers(
-            born_at=entry.born_at, asked_at=self._asked_at, now=time.time()
+    async def _needless(self, entry: Entry) -> bool:
+        """Whether the stream has this event from somebody else, or from before a restart; or its
+        tenant was erased, which no node that was away may undo."""
+        event_id, now = entry.event.event_id, time.time()
+        if event_id not in self._told and (
+            not window_covers(born_at=entry.born_at, asked_at=self._asked_at, now=now)
+            or may_be_erased(made_at=entry.event.at, asked_at=self._asked_at, now=now)
         ):
             await self._ask_told()
+        if self._erased:
+            log.info("event.of_erased_tenant", name=event_name(entry.event.data))
+            return True
         if event_id in self._told:
             log.info("event.told_before", name=event_name(entry.event.data))
             return True
@@ -151,6 +157,7 @@ class EventLane:
         more = True
         while more:
             answer = await self._ask(self.tenant_id, self.session_id, self._told_seq)
+            self._erased = answer.erased
             self._told.update(dict.fromkeys(answer.event_ids))
             while len(self._told) > _TOLD_MAX:
                 self._told.popitem(last=False)

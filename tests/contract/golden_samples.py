@@ -446,6 +446,7 @@ SAMPLES: list[msgspec.Struct] = [
     _event(events.MediaReady(MESSAGE, CHAT, "image/png", 68, SHA)),
     _event(events.MediaFailed(MESSAGE, CHAT, "session_not_online", "why")),
     records.StoredMedia("image/png", 68, SHA),
+    commands.Told(seq=12, erased=True),
 ]
 
 

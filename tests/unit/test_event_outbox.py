@@ -32,6 +32,7 @@ class Bus:
         self.asked = 0
         self.stored: list[Event] = []
         self.told: tuple[str, ...] = ()
+        self.erased = False
 
     async def publish(self, event: Event) -> None:
         self.tries += 1
@@ -43,7 +44,7 @@ class Bus:
         if not (self.up and self.control_plane_up):
             raise BlazzError(ErrorCode.NATS_UNAVAILABLE)
         self.asked += 1
-        return Told(seq=after_seq + len(self.told) + 1, event_ids=self.told)
+        return Told(seq=after_seq + len(self.told) + 1, event_ids=self.told, erased=self.erased)
 
     @property
     def data(self) -> list[EventData]:
@@ -223,3 +224,26 @@ async def test_the_file_does_not_grow_for_ever(
     left = await asyncio.to_thread(lambda: [file.stat().st_size for file in tmp_path.iterdir()])
     assert sum(left) < 3500, "twelve of 300 bytes were written"
     assert len(bus.stored) == 12
+
+
+async def test_nothing_is_told_of_a_tenant_that_was_erased_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Bus()
+    monkeypatch.setattr("swarm_node.core.told.PROMPT_S", 0.1)
+    async with outbox(tmp_path, bus) as events:
+        now = time.time()
+        await events.put(arrival(1, now))
+        assert (len(bus.stored), bus.asked) == (1, 0), "what goes at once needs no question"
+        bus.up = False
+        for number in (2, 3):
+            await events.put(arrival(number, now))
+        bus.erased = True
+        await asyncio.sleep(0.2)
+    assert len(bus.stored) == 1
+    bus.up = True
+    async with outbox(tmp_path, bus) as events:
+        await events.drain(5.0)
+        assert (len(bus.stored), bus.asked) == (1, 1)
+    async with EventJournal(tmp_path).open() as left:
+        assert left == [], "and nothing of it is kept"
