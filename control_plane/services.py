@@ -31,6 +31,7 @@ from control_plane.erasure import TenantErasures
 from control_plane.feed.stream_feed import StreamFeed
 from control_plane.feed.told import serve_told
 from control_plane.fleet import OperatorFleet
+from control_plane.history import Historian
 from control_plane.ledger.folder import fold_events
 from control_plane.ledger.opening import TenantRetention, open_ledger
 from control_plane.media.inbound import InboundMedia
@@ -140,6 +141,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             )
             reconciler = Reconciler(bus, state, acts, settings.reconciler)
             tasks.start(reconciler.run(me), name="reconciler")
+            tasks.start(Historian(bus, state).run(me), name="history")
         if Role.DISPATCHER in settings.roles:
             endings = Endings(bus, state, ledger, contacts)
             delivery = Delivery(state, endings, nodes, book, settings.dispatcher.rules)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from schemas.resources import EVENTS, FLEET, bucket_stream, bucket_subject
+from schemas.resources import EVENTS, FLEET, FLEET_HISTORY, bucket_stream, bucket_subject
 from schemas.subjects import (
     ALL_ANNOUNCES,
     ALL_HEARTBEATS,
@@ -82,7 +82,7 @@ def node(node_id: str) -> Permissions:
 
 def viewer(identity: str) -> Permissions:
     """A watching terminal: reads the fleet and the events, writes nothing."""
-    streams = (bucket_stream(FLEET), EVENTS)
+    streams = (bucket_stream(FLEET), EVENTS, FLEET_HISTORY)
     return Permissions(
         publish=(*_reading(streams), _inbox(identity)),
         subscribe=(ALL_ANNOUNCES, ALL_HEARTBEATS, _inbox(identity)),

@@ -12,6 +12,7 @@ from schemas.subjects import (
     AUDIT_ALL,
     DEAD_ALL,
     EVENTS_ALL,
+    HISTORY_ALL,
     HOOK_LOG_ALL,
     HOOK_QUEUE_ALL,
     INBOUND_MEDIA_ALL,
@@ -45,6 +46,7 @@ VAULT: Final = "VAULT"
 WEBHOOK_QUEUE: Final = "WEBHOOK_QUEUE"
 WEBHOOK_LOG: Final = "WEBHOOK_LOG"
 AUDIT: Final = "AUDIT"
+FLEET_HISTORY: Final = "FLEET_HISTORY"
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,6 +292,16 @@ STREAMS: Final = (
         # An act's end takes the place of its beginning.
         max_msgs_per_subject=1,
         deny_delete=True,
+    ),
+    StreamSpec(
+        name=FLEET_HISTORY,
+        subjects=(HISTORY_ALL,),
+        description="The fleet's records as they changed, for looking back",
+        # 10,000 sessions are 9 MB a copy, four copies a day; 300 nodes' pulses 140 MB a week.
+        max_bytes=1 * GIB,
+        max_age_s=7 * DAY_S,
+        # For people to read; a copy of everything follows each new leader.
+        persist_async=True,
     ),
 )
 

@@ -92,6 +92,11 @@ VAULT_ALL: Final = f"{ROOT}.vault.>"
 HOOK_QUEUE_ALL: Final = f"{ROOT}.hook.queue.>"
 HOOK_LOG_ALL: Final = f"{ROOT}.hook.log.>"
 AUDIT_ALL: Final = f"{ROOT}.audit.>"
+HISTORY_ALL: Final = f"{ROOT}.history.>"
+HISTORY_NODES: Final = f"{ROOT}.history.nodes"
+"""`HistoryPage` of nodes."""
+HISTORY_PULSES: Final = f"{ROOT}.history.pulses"
+HISTORY_BASELINES: Final = f"{ROOT}.history.baselines"
 
 
 def event(node_id: str, tenant_id: str, session_id: str, data: EventData) -> str:
@@ -333,6 +338,11 @@ def audit_record(tenant_id: str, audit_id: str) -> str:
 def audit_of_tenant(tenant_id: str) -> str:
     """All acts by a tenant's keys."""
     return f"{ROOT}.audit.{tenant_id}.*"
+
+
+def history_of_tenant(tenant_id: str) -> str:
+    """`HistoryPage` of a tenant's sessions."""
+    return f"{ROOT}.history.tenant.{tenant_id}"
 
 
 def webhook_durable(webhook_id: str) -> str:

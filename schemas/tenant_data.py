@@ -13,6 +13,7 @@ from schemas.resources import (
     DEAD_LETTERS,
     EVENTS,
     FLEET,
+    FLEET_HISTORY,
     IDEMPOTENCY,
     INBOUND_MEDIA,
     LEDGER,
@@ -31,6 +32,7 @@ from schemas.subjects import (
     PACING_PREFIXES,
     dead_of_tenant,
     events_of_tenant,
+    history_of_tenant,
     hook_log_of_tenant,
     hook_queue_of_tenant,
     inbound_media_of_tenant,
@@ -56,6 +58,7 @@ def tenant_subjects(tenant_id: str) -> tuple[tuple[str, str], ...]:
         (WEBHOOK_QUEUE, hook_queue_of_tenant(tenant_id)),
         (WEBHOOK_LOG, hook_log_of_tenant(tenant_id)),
         (EVENTS, events_of_tenant(tenant_id)),
+        (FLEET_HISTORY, history_of_tenant(tenant_id)),
         (bucket_stream(IDEMPOTENCY), bucket_subject(IDEMPOTENCY, f"{tenant_id}.>")),
         (bucket_stream(PACING), bucket_subject(PACING, pacing_settings_key(tenant_id))),
         *(

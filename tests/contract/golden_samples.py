@@ -11,7 +11,18 @@ from typing import Any
 
 import msgspec
 
-from schemas import audit, chats, commands, envelope, errors, events, messages, records, snapshots
+from schemas import (
+    audit,
+    chats,
+    commands,
+    envelope,
+    errors,
+    events,
+    history,
+    messages,
+    records,
+    snapshots,
+)
 from schemas.states import (
     Ack,
     DesiredState,
@@ -441,6 +452,19 @@ SAMPLES: list[msgspec.Struct] = [
         http=409,
         error_code="conflict",
         ended_at=1_790_000_001.5,
+    ),
+    history.HistoryPage(
+        at=1_790_000_000.5,
+        writes=(
+            history.HistoryWrite("assignment.s", 7, msgspec.Raw(b'{"epoch":2}')),
+            history.HistoryWrite("assignment.t", 8, msgspec.Raw(b"null")),
+        ),
+        baseline=True,
+    ),
+    history.HistoryBaseline(began_at=1_790_000_000.5, ended_at=1_790_000_001.5),
+    history.HistoryPulses(
+        at=1_790_000_000.5,
+        nodes=(history.PastPulse("node-a", "i", 9, 30, 1, 2, 0.5),),
     ),
     records.MessageIdSecret(secret=b"\x00\xff" * 16),
     _event(events.MediaReady(MESSAGE, CHAT, "image/png", 68, SHA)),
