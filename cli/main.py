@@ -26,6 +26,7 @@ from cli.context_commands import add_config_commands, add_context_commands
 from cli.exit_codes import Exit, exit_code
 from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands
+from cli.options import HERE, ONCE, Target, Watch
 from cli.session_commands import add_session_commands
 from cli.webhook_commands import add_webhook_commands
 from schemas.errors import BlazzError
@@ -273,6 +274,22 @@ def drill(
             choice, session_id, generation=generation, as_json=json, stop=stop
         )
     )
+
+
+@app.command(group=_look)
+def trace(
+    message_id: str,
+    *,
+    session: Annotated[
+        str | None, Parameter(help="Whose it is; without it all sessions are asked.")
+    ] = None,
+    target: Target = HERE,
+    watch: Watch = ONCE,
+) -> None:
+    """Show a message's whole way, with times: accepted, sent, receipts, webhooks."""
+    from cli.tracing import trace
+
+    _operating(lambda stop: trace(target, session, message_id, watch, stop))
 
 
 def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from cli.operate_commands import Run
-from cli.options import ACT, HERE, Acting, Target
+from cli.options import ACT, HERE, ONCE, Acting, Target, Watch
 
 Force = Annotated[
     bool,
@@ -21,6 +21,15 @@ Force = Annotated[
 def add_message_commands(message: App, run: Run) -> None:
     """`blazz message send|show|list|queue|dead|redrive|drop`"""
     _add_sending(message, run)
+
+    @message.command
+    def trace(
+        session_id: str, message_id: str, *, target: Target = HERE, watch: Watch = ONCE
+    ) -> None:
+        """Show a message's whole way, with times."""
+        from cli.tracing import trace
+
+        run(lambda stop: trace(target, session_id, message_id, watch, stop))
 
     @message.command
     def queue(session_id: str, *, target: Target = HERE) -> None:

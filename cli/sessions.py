@@ -80,7 +80,7 @@ async def list_sessions(
         async def once() -> Exit:
             chosen = [
                 view
-                for view in await _all(api)
+                for view in await all_sessions(api)
                 if state in (None, view.state)
                 and node in (None, view.node_id)
                 and target.tenant in (None, view.tenant_id)
@@ -238,7 +238,8 @@ def draw(value: str) -> str:
     return "".join(f"{_WHITE_ON_BLACK}{line}{_PLAIN}\n" for line in terminal(value).splitlines())
 
 
-async def _all(api: Api) -> list[SessionView]:
+async def all_sessions(api: Api) -> list[SessionView]:
+    """All tenants' sessions for an operator, else one's own."""
     try:
         return (await api.call("GET", "/v1/fleet/sessions", SessionPage)).data
     except BlazzError as error:

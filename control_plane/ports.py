@@ -15,7 +15,7 @@ from control_plane.account_ports import Accounts, Tenants
 from control_plane.audit_ports import Audit
 from control_plane.core.message_identity import OnceKey
 from control_plane.media_ports import MediaStore, RemoteMedia, Uploads
-from control_plane.sending_ports import DeadLetters, Sending
+from control_plane.sending_ports import DeadLetters, Sending, Traces
 from schemas.api import (
     ErasureView,
     NewSession,
@@ -188,6 +188,13 @@ class Webhooks(Protocol):
         limit: int,
         cursor: str | None,
     ) -> Page[DeliveryView]: ...
+    async def deliveries_of(
+        self, tenant: TenantId, events: frozenset[EventId]
+    ) -> tuple[tuple[WebhookId, DeliveryView], ...]:
+        """What became of some events, at every webhook of the tenant; no more than is in the
+        queues and logs."""
+        ...
+
     async def resend(
         self, tenant: TenantId, webhook: WebhookId, event: EventId
     ) -> DeliveryView: ...
@@ -348,3 +355,4 @@ class Services(msgspec.Struct, frozen=True):
     erasures: Erasures
     webhooks: Webhooks
     audit: Audit
+    traces: Traces

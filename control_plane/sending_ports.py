@@ -13,6 +13,7 @@ from schemas.api_sending import (
     OutboxView,
     PacingView,
     RedriveView,
+    TraceView,
 )
 from schemas.ids import ChatId, MessageId, SessionId, TenantId
 from schemas.messages import ChatMessage
@@ -45,6 +46,14 @@ class Sending(Protocol):
 
     async def opt_in(self, tenant: TenantId, chat: ChatId) -> None:
         """Raises `not_found` for one that is not on the list."""
+        ...
+
+
+class Traces(Protocol):
+    """What happened to a message."""
+
+    async def trace(self, tenant: TenantId, session: SessionId, message: MessageId) -> TraceView:
+        """Raises `session_not_found`, `message_not_found`."""
         ...
 
 

@@ -58,6 +58,7 @@ from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_watch import keep_fed
 from control_plane.state.fleet_writer import FleetWriter
 from control_plane.state.placement_writer import PlacementWriter
+from control_plane.traces import StreamTraces
 from control_plane.vault.admission import NoSnapshots
 from control_plane.vault.data_keys import DataKeys
 from control_plane.vault.vault import open_vault, serve_vault
@@ -156,11 +157,14 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         erasures = TenantErasures(bus, sessions, ledger)
         if Role.RECONCILER in settings.roles:
             tasks.start(erasures.run(me), name="erasure")
+        messages = LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, inbound)
+        dead_letters = StreamDeadLetters(bus, sessions, outbox, ledger)
+        sending = BucketSending(bus, sessions, outbox, book, contacts)
         yield Services(
             sessions=sessions,
-            messages=LaneMessages(outbox, book, IdSecret(bus), sessions, ledger, media, inbound),
-            dead_letters=StreamDeadLetters(bus, sessions, outbox, ledger),
-            sending=BucketSending(bus, sessions, outbox, book, contacts),
+            messages=messages,
+            dead_letters=dead_letters,
+            sending=sending,
             media=media,
             uploads=StreamUploads(bus, media),
             remote_media=OutboundMedia(outbound, settings.remote_media),
@@ -185,6 +189,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             erasures=erasures,
             webhooks=webhooks,
             audit=StreamAudit(bus),
+            traces=StreamTraces(bus, messages, sending, dead_letters, webhooks),
         )
 
 

@@ -77,3 +77,32 @@ class OptOutView(msgspec.Struct, frozen=True):
     chat_id: str
     at: float
     by: str
+
+
+class TraceStep(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happened to a message. `what`: `accepted`, an event's name (`message.sent`),
+    `dead_letter`, `webhook.attempt`, or what only the ledger still knows (`state.sent`).
+
+    `detail`: a receipt (`delivered`), an error's detail, a number of attempts."""
+
+    at: float
+    what: str
+    node_id: str | None = None
+    epoch: int | None = None
+    detail: str | None = None
+    error_code: str | None = None
+    event_id: str | None = None
+    webhook_id: str | None = None
+    http_code: int | None = None
+
+
+class TraceView(msgspec.Struct, frozen=True):
+    """`GET …/messages/{id}/trace`: a message's whole way, as far as it is known. `waits`: its lane,
+    while it has not ended; `unknown`: what is not told here, and why."""
+
+    message_id: MessageId
+    session_id: SessionId
+    state: MessageState
+    steps: list[TraceStep]
+    waits: OutboxView | None = None
+    unknown: list[str] = []

@@ -129,6 +129,11 @@ def events_of_session(tenant_id: str, session_id: str) -> str:
     return f"{ROOT}.event.*.{tenant_id}.{session_id}.>"
 
 
+def message_events_of_session(tenant_id: str, session_id: str) -> str:
+    """One session's events about messages."""
+    return f"{ROOT}.event.*.{tenant_id}.{session_id}.message.*"
+
+
 OUTBOX_SHARDS: Final = 4
 """Fixed for the life of an installation: a session's lane never moves to another shard."""
 

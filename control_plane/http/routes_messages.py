@@ -22,6 +22,7 @@ from control_plane.http.sending import SENDING, How, Wait, WaitSeconds, send
 from control_plane.ports import Principal, Services
 from schemas.api import Page
 from schemas.api_messages import NewMessage
+from schemas.api_sending import TraceView
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError
 from schemas.errors import ErrorCode as C
@@ -154,6 +155,25 @@ async def get_message(
 
 
 @get(
+    "/sessions/{session_id:str}/messages/{message_id:str}/trace",
+    operation_id="traceMessage",
+    summary="Trace a message",
+    description="Its whole way, with times: accepted, what it waits for, sent or not, each "
+    "receipt, its dead letter, and what your webhooks were told. `unknown` says what is not kept.",
+    tags=TAGS,
+    opt=access(Scope.MESSAGES, C.SESSION_NOT_FOUND, C.MESSAGE_NOT_FOUND),
+)
+async def trace_message(
+    services: Ports,
+    caller: Caller,
+    session_id: FromPath[SessionId],
+    message_id: FromPath[MessageId],
+) -> TraceView:
+    """`GET …/messages/{id}/trace`"""
+    return await services.traces.trace(caller.tenant_id, session_id, message_id)
+
+
+@get(
     "/sessions/{session_id:str}/messages/{message_id:str}/media",
     operation_id="getMessageMedia",
     summary="Download a message's media",
@@ -217,4 +237,11 @@ def _safe_media_type(mimetype: str) -> str:
     return mimetype if plain and "/" in mimetype else "application/octet-stream"
 
 
-ROUTES: list[Any] = [erase_history, send_message, list_messages, get_message, get_message_media]
+ROUTES: list[Any] = [
+    erase_history,
+    send_message,
+    list_messages,
+    get_message,
+    get_message_media,
+    trace_message,
+]

@@ -237,6 +237,19 @@ class TenantWebhooks:
         found = [_delivery_view(d) for task in tasks if (d := task.result()) is not None]
         return Page(found, after is not None, after)
 
+    async def deliveries_of(
+        self, tenant: TenantId, events: frozenset[EventId]
+    ) -> tuple[tuple[str, DeliveryView], ...]:
+        """See `ports.Webhooks.deliveries_of`."""
+        found: list[tuple[str, DeliveryView]] = []
+        for record in await self._endpoints.list(tenant):
+            listed = await self._store.list_queue(record) + await self._store.list_log(record)
+            for each in listed:
+                delivery = await self._store.read(each) if each.event_id in events else None
+                if delivery is not None:
+                    found.append((record.webhook_id, _delivery_view(delivery)))
+        return tuple(found)
+
     async def resend(self, tenant: TenantId, webhook: str, event: EventId) -> DeliveryView:
         """Raises `webhook_not_found`, `delivery_not_found`, `conflict`."""
         record = await self._endpoints.get(tenant, webhook)

@@ -16,6 +16,7 @@ import msgspec
 
 from control_plane.audit import select
 from control_plane.audit_ports import AuditQuery
+from control_plane.core import message_trace
 from control_plane.core.message_identity import OnceKey
 from control_plane.ports import FeedGap, FeedItem, Services
 from schemas.api import (
@@ -26,6 +27,7 @@ from schemas.api import (
     RebalanceView,
     SessionView,
 )
+from schemas.api_sending import TraceView
 from schemas.audit import AuditRecord
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
@@ -251,6 +253,18 @@ class MemoryAudit:
         return select((r for r in self.all.values() if tenant in (None, r.tenant_id)), query)
 
 
+class MemoryTraces:
+    """Knows the messages' records alone."""
+
+    def __init__(self, messages: MemoryMessages) -> None:
+        self.messages = messages
+
+    async def trace(self, tenant: str, session: str, message: str) -> TraceView:
+        found = await self.messages.get(tenant, session, message)
+        steps = message_trace.steps(found, [], None, [])
+        return TraceView(message, session, found.state, steps)
+
+
 class Memory(msgspec.Struct, frozen=True):
     """All ports, typed as what they are so that tests can look inside."""
 
@@ -271,6 +285,7 @@ class Memory(msgspec.Struct, frozen=True):
     erasures: MemoryErasures
     webhooks: MemoryWebhooks
     audit: MemoryAudit
+    traces: MemoryTraces
 
     @property
     def services(self) -> Services:
@@ -285,9 +300,10 @@ def memory() -> Memory:
     sessions = MemorySessions(feed)
     fleet = MemoryFleet(sessions, feed)
     media = MemoryMedia()
+    messages = MemoryMessages(sessions)
     return Memory(
         sessions=sessions,
-        messages=MemoryMessages(sessions),
+        messages=messages,
         dead_letters=MemoryDeadLetters(sessions),
         sending=MemorySending(sessions),
         media=media,
@@ -303,4 +319,5 @@ def memory() -> Memory:
         erasures=MemoryErasures(),
         webhooks=MemoryWebhooks(sessions),
         audit=MemoryAudit(),
+        traces=MemoryTraces(messages),
     )

@@ -57,6 +57,11 @@ class MemoryWebhooks:
         self.all[tenant, made.webhook_id] = made
         return msgspec.structs.replace(made, secret=secret_text(secrets.token_bytes(32)))
 
+    async def deliveries_of(
+        self, tenant: str, events: frozenset[str]
+    ) -> tuple[tuple[str, DeliveryView], ...]:
+        return ()
+
     async def list(self, tenant: str) -> list[WebhookView]:
         return [hook for (owner, _), hook in self.all.items() if owner == tenant]
 
