@@ -52,7 +52,7 @@ const COPIED_MEDIA = {
 // As wa-js's `sendFileMessage` does it, but for the mark, which that function has no option for.
 const copyMedia = async (chat, msg, options) => {
   const { OpaqueData, MediaPrep } = WPP.whatsapp;
-  const blob = await WPP.chat.downloadMedia(String(msg.id));
+  const blob = await bytesOf(msg);
   const data = await OpaqueData.createFromData(blob, msg.mimetype || blob.type);
   const prep = MediaPrep.prepRawMedia(data, COPIED_MEDIA[msg.type]);
   const caption = textOf(msg) ?? undefined;

@@ -11,6 +11,30 @@ calls.dropFile = () => {
   input.value = '';
 };
 
+const isReadable = async (blob) => {
+  try {
+    await blob.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+// A message's bytes. Of one that was sent from here WhatsApp still holds the file itself, which the
+// node has removed since: then it fetches them, as for any other.
+const bytesOf = async (msg) => {
+  const id = String(msg.id);
+  const held = await WPP.chat.downloadMedia(id);
+  if (await isReadable(held)) return held;
+  const { mediaData } = msg;
+  attempt(() => WPP.whatsapp.MediaBlobCache.delete?.(mediaData.filehash));
+  mediaData.mediaBlob = null;
+  mediaData.mediaStage = 'INIT';
+  const fetched = await WPP.chat.downloadMedia(id);
+  if (!(await isReadable(fetched))) throw new CallError('media_unreadable');
+  return fetched;
+};
+
 const blobs = new Map(); // handle → Blob, until it is read to its end
 let lastHandle = 0;
 
@@ -23,7 +47,7 @@ calls.openMedia = async ({ id, chat, fromMe, participant }) => {
     msg = held?.msgs.getModelsArray().find((one) => String(one.id?.id) === id) ?? null;
   }
   if (!msg) throw new CallError('msg_not_found');
-  const blob = await WPP.chat.downloadMedia(String(msg.id));
+  const blob = await bytesOf(msg);
   lastHandle += 1;
   blobs.set(lastHandle, blob);
   const mimetype = String(msg.mimetype || blob.type || 'application/octet-stream');
