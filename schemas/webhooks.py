@@ -64,8 +64,19 @@ class Replay(msgspec.Struct, frozen=True):
     until_seq: int
 
 
+class Loss(msgspec.Struct, frozen=True):
+    """Events that a webhook did not get and never will: the stream dropped them (by age or size)
+    while the webhook was disabled or down. The first of them was `from_sequence`; others of the
+    tenant's up to `to_sequence` went with it. `found_at`: when it was noticed."""
+
+    from_sequence: int
+    to_sequence: int
+    found_at: float
+
+
 class WebhookRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tenant's webhook. `start_seq` is the first event it gets; `secrets` newest first."""
+    """A tenant's webhook. `start_seq` is the first event it gets; `secrets` newest first.
+    `next_unread`: the event that it has to get next, while its lane stands still."""
 
     webhook_id: WebhookId
     tenant_id: TenantId
@@ -80,6 +91,8 @@ class WebhookRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     disabled_reason: str | None = None
     disabled_at: float | None = None
     replay: Replay | None = None
+    next_unread: int | None = None
+    losses: tuple[Loss, ...] = ()
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -164,7 +177,8 @@ class WebhookBacklog(msgspec.Struct, frozen=True):
 
 class WebhookView(msgspec.Struct, frozen=True):
     """A webhook. `secret` is there once, in the answer that made it; `secrets_valid` says how many
-    sign now; `backlog` only where one webhook is asked for."""
+    sign now; `backlog` only where one webhook is asked for. `losses`, newest last: events that it
+    will not get, because they were dropped while it was disabled or down (the last ten times)."""
 
     webhook_id: WebhookId
     url: str
@@ -179,6 +193,7 @@ class WebhookView(msgspec.Struct, frozen=True):
     replaying: bool
     backlog: WebhookBacklog | None = None
     secret: str | None = None
+    losses: tuple[Loss, ...] = ()
 
 
 class RotateSecret(Request, frozen=True):

@@ -23,6 +23,7 @@ from control_plane.core.webhook_delivery import Outcome, Verdict, after
 from control_plane.core.webhook_events import body_of, type_of, wants
 from control_plane.webhooks.endpoints import GONE, Endpoints
 from control_plane.webhooks.hand import Hand
+from control_plane.webhooks.losses import Losses
 from control_plane.webhooks.queue import Conflict, DeliveryStore
 from control_plane.webhooks.sender import Sender
 from control_plane.webhooks.settings import WebhookSettings
@@ -53,6 +54,7 @@ class LaneParts(msgspec.Struct, frozen=True):
     endpoints: Endpoints
     store: DeliveryStore
     sender: Sender
+    losses: Losses
     settings: WebhookSettings
 
 
@@ -89,6 +91,8 @@ class Lane:
 
     async def run(self) -> None:
         """Deliver for ever. Raises what no waiting mends."""
+        # Before anything is read: what a look finds gone later may have been delivered.
+        await self._parts.losses.look(self.webhook, stands_still=False)
         async with Background() as tasks:
             tasks.start(self._retry(), name="webhook retries")
             tasks.start(self._kept.run(), name="webhook keep-alive")
@@ -106,7 +110,7 @@ class Lane:
         """Wait until more events can be taken; how many."""
         while True:
             self.hand.freed.clear()
-            if self.hand.room > 0 and not self._paused():
+            if self.hand.room > 0 and not self.paused:
                 return self.hand.room
             try:
                 async with asyncio.timeout(_LOOK_S):
@@ -114,7 +118,9 @@ class Lane:
             except TimeoutError:
                 continue
 
-    def _paused(self) -> bool:
+    @property
+    def paused(self) -> bool:
+        """Whether it takes no events for now."""
         if time.monotonic() < self._hold_until:
             return True
         # A dead webhook's events are as safe in the stream, where they cost nothing.

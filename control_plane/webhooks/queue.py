@@ -13,11 +13,13 @@ import msgspec
 from schemas.errors import ErrorCode
 from schemas.resources import EVENTS, WEBHOOK_LOG, WEBHOOK_QUEUE
 from schemas.subjects import (
+    events_of_tenant,
     hook_log,
     hook_of_queue_subject,
     hook_queue,
     hook_queue_of,
     hook_queue_shard,
+    webhook_durable,
 )
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import (
@@ -140,6 +142,25 @@ class DeliveryStore:
     async def events_end(self) -> int:
         """The sequence of the newest event."""
         return (await self._jetstream.stream_info(EVENTS)).state.last_seq
+
+    async def events_begin(self) -> int:
+        """The sequence of the oldest event that is still kept."""
+        return (await self._jetstream.stream_info(EVENTS)).state.first_seq
+
+    async def next_unread(self, webhook: WebhookRecord) -> int | None:
+        """The sequence of the tenant's first kept event that the webhook has not answered."""
+        floor = webhook.start_seq - 1
+        try:
+            name = webhook_durable(webhook.webhook_id)
+            floor = max(
+                floor, (await self._jetstream.consumer_info(EVENTS, name)).ack_floor.stream_seq
+            )
+        except JetStreamError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+        subject = events_of_tenant(webhook.tenant_id)
+        found = await self._jetstream.next_by_subject(EVENTS, subject, floor + 1)
+        return None if found is None else found.seq
 
     async def unread(self, durable: str) -> int:
         """How many events a durable of EVENTS has yet to look at; 0 if it is not there yet."""

@@ -13,6 +13,7 @@ from control_plane.outbound.client import Outbound
 from control_plane.vault.data_keys import DataKeys
 from control_plane.webhooks.endpoints import Endpoints
 from control_plane.webhooks.lane import LaneParts
+from control_plane.webhooks.losses import Losses
 from control_plane.webhooks.queue import DeliveryStore
 from control_plane.webhooks.secrets import WebhookSecrets
 from control_plane.webhooks.sender import Sender
@@ -45,7 +46,7 @@ async def open_webhooks(
     sender = Sender(needs.outbound, secrets, settings)
     async with Background() as tasks:
         if needs.deliver_as is not None:
-            parts = LaneParts(bus, endpoints, store, sender, settings)
+            parts = LaneParts(bus, endpoints, store, sender, Losses(endpoints, store), settings)
             tasks.start(endpoints.follow(), name="webhooks follow")
             tasks.start(endpoints.sweep(settings.records_sweep_s), name="webhooks sweep")
             for number in range(WEBHOOK_SHARDS):

@@ -337,6 +337,7 @@ def _view(record: WebhookRecord, now: float, *, secret: bytes | None = None) -> 
         secrets_valid=len(valid(record, now)),
         replaying=record.replay is not None,
         secret=None if secret is None else secret_text(secret),
+        losses=record.losses,
     )
 
 

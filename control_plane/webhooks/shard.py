@@ -65,6 +65,7 @@ class WebhookShard:
         try:
             async with Background() as tasks:
                 tasks.start(self._follow(), name=f"webhook queue {self._shard}")
+                tasks.start(self._look_for_losses(), name=f"webhook losses {self._shard}")
                 while True:
                     wake.clear()
                     self._match(tasks)
@@ -86,6 +87,14 @@ class WebhookShard:
                 self._backlog(webhook_id).note(place.event_id, Place(place.seq, place.due_at))
                 if (running := self._lanes.get(webhook_id)) is not None:
                     running.lane.poke()
+
+    async def _look_for_losses(self) -> None:
+        while True:
+            await asyncio.sleep(self._parts.settings.records_sweep_s)
+            for webhook_id, record in tuple(self._known.items()):
+                running = self._lanes.get(webhook_id)
+                stands_still = running is None or running.lane.paused
+                await self._parts.losses.look(record, stands_still=stands_still)
 
     def _backlog(self, webhook_id: str) -> Backlog:
         return self._backlogs.setdefault(webhook_id, Backlog())

@@ -101,6 +101,12 @@ class _StoredAnswer(msgspec.Struct, frozen=True):
     message: _Stored
 
 
+class AckFloor(msgspec.Struct, frozen=True):
+    """The stream's sequence up to which a consumer has everything acknowledged."""
+
+    stream_seq: int = 0
+
+
 class ConsumerInfo(msgspec.Struct, frozen=True):
     """A consumer. `num_pending` is what it has yet to deliver."""
 
@@ -108,6 +114,7 @@ class ConsumerInfo(msgspec.Struct, frozen=True):
     num_pending: int
     num_ack_pending: int = 0
     num_waiting: int = 0
+    ack_floor: AckFloor = AckFloor()
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
