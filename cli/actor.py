@@ -98,8 +98,8 @@ class HttpActor:
         answer = await self._hook(webhook, "test", WebhookTestView)
         if not answer.delivered:
             attempt = answer.attempt
-            said = attempt.http_code or attempt.error or "no answer"
-            raise BlazzError(ErrorCode.URL_UNREACHABLE, f"it answered: {said}")
+            said = f"it answered {attempt.http_code}" if attempt.http_code else attempt.detail
+            raise BlazzError(ErrorCode.URL_UNREACHABLE, said)
 
     async def resend(self, delivery: DeliveryRef) -> None:
         """`POST …/deliveries/{event_id}/resend`"""

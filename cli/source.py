@@ -9,6 +9,7 @@ from cli.actor import of_tenant
 from cli.client import Api
 from schemas.api import NodeDetail, Page, QrView
 from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.audit import AuditRecord
 from schemas.webhooks import DeliveryPage, DeliveryView, WebhookPage, WebhookView
 from tui.acts import SessionRef, WebhookRef
 
@@ -75,4 +76,9 @@ class HttpSource:
             headers=of_tenant(webhook.tenant_id),
             query={"limit": _PAGE},
         )
+        return page.data
+
+    async def audit(self) -> list[AuditRecord]:
+        """`GET /v1/audit`, the newest page."""
+        page = await self._api.call("GET", "/v1/audit", Page[AuditRecord], query={"limit": _PAGE})
         return page.data

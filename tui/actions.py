@@ -19,9 +19,11 @@ DEAD: Final = "dead-letters"
 WEBHOOKS: Final = "webhooks"
 DELIVERIES: Final = "deliveries"
 EVENTS: Final = "events"
+AUDIT: Final = "audit"
 
 EVERYWHERE: Final = (
     FLEET, REGIONS, SESSIONS, NODE, SESSION, MESSAGES, DEAD, WEBHOOKS, DELIVERIES, EVENTS,
+    AUDIT,
 )  # fmt: skip
 _OF_SESSIONS: Final = (FLEET, SESSIONS, NODE, SESSION)
 _MARKED: Final = (FLEET, SESSIONS, NODE, DEAD, WEBHOOKS, DELIVERIES)

@@ -16,6 +16,7 @@ from textual.binding import BindingType
 
 from schemas.errors import BlazzError
 from tui.actions import (
+    AUDIT,
     DEAD,
     EVENTS,
     FLEET,
@@ -35,6 +36,7 @@ from tui.feed.messages import FeedBatch
 from tui.feed.port import Feed
 from tui.model import FleetView, fold
 from tui.navigation import Go
+from tui.screens.audit import AuditScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.frame import ViewScreen
 from tui.screens.lists import EventsScreen, MessagesScreen, RegionsScreen, SessionsScreen
@@ -54,6 +56,7 @@ SCREENS: Mapping[str, Callable[[Desk, str], ViewScreen]] = {
     DEAD: DeadLettersScreen,
     WEBHOOKS: WebhooksScreen,
     EVENTS: EventsScreen,
+    AUDIT: AuditScreen,
 }
 _OF_ONE_SESSION = (SESSION, DEAD)
 

@@ -28,6 +28,7 @@ COMMANDS: Final = (
     CommandWord("dead-letters", ("dl",), "session", "A session's dead letters"),
     CommandWord("webhooks", ("wh",), "tenant", "Endpoints and their deliveries"),
     CommandWord("events", ("ev",), "filter", "What happens, as it happens"),
+    CommandWord("audit", ("au",), "filter", "Who did what, and how it ended"),
     CommandWord("help", (), "", "Keys and signs"),
     CommandWord("quit", ("q", "q!", "exit"), "", "Leave"),
 )

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from schemas.api import NodeDetail, QrView
 from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.audit import AuditRecord
 from schemas.webhooks import DeliveryView, WebhookView
 from tui.acts import SessionRef, WebhookRef
 
@@ -32,3 +33,6 @@ class Source(Protocol):
 
     async def deliveries(self, webhook: WebhookRef) -> list[DeliveryView]:
         """A webhook's deliveries, the last tried first."""
+
+    async def audit(self) -> list[AuditRecord]:
+        """The last acts, the newest first."""

@@ -35,11 +35,11 @@ def node_facts(view: FleetView, node_id: str, now: Now) -> list[Fact]:
     pulse = entry.pulse.heartbeat if entry.pulse else None
     intent = entry.intent.record if entry.intent else None
     cordoned = bool(intent and (intent.cordoned or intent.draining))
-    state = node_state_cell(health.state, cordoned=cordoned)
+    state = node_state_cell(health.state, intent)
     told = [
         Fact("Node", node_id),
         Fact("State", f"{state.text} {health.why}".strip(), state.severity),
-        Fact("Last pulse", words.age(health.silent_s)),
+        Fact("Pulse", words.age(health.silent_s)),
         Fact("Wanted", node_wish(view, node_id, now), Severity.WARN if cordoned else Severity.GOOD),
     ]
     if pulse is not None:
@@ -70,9 +70,8 @@ def session_facts(view: FleetView, session_id: str, now: Now) -> list[Fact]:
     since = "" if look.since is None else f", {words.age(now.unix - look.since)}"
     reason = look.reason if now.show_phones else words.mask_numbers(look.reason)
     return [
-        Fact("Session", look.session_id),
+        Fact("Session", f"{look.session_id}  {look.name or ''}", wide=True),
         Fact("State", f"{state.text}{since}", state.severity),
-        Fact("Name", look.name or ""),
         Fact("Tenant", look.tenant_id),
         Fact("Node", look.node_id or words.NONE),
         Fact("Epoch", f"{look.epoch} {_placed(assignment.reason if assignment else None)}".strip()),

@@ -10,7 +10,7 @@ import msgspec
 
 from tui.rows.cells import Severity, fit
 
-LABEL_WIDTH: Final = 11
+LABEL_WIDTH: Final = 9
 _COLUMN_WIDTH: Final = 38
 
 
@@ -56,4 +56,6 @@ def card_lines(facts: Sequence[Fact], width: int) -> list[list[Piece]]:
 
 def _piece(fact: Fact, width: int) -> Piece:
     label = fit(fact.label, LABEL_WIDTH)
-    return Piece(label, fit(fact.value, max(1, width - LABEL_WIDTH)), fact.severity)
+    # A blank after it, so that it does not run into the next one's label.
+    value = fit(fact.value, max(1, width - LABEL_WIDTH - 1)) + " "
+    return Piece(label, value, fact.severity)

@@ -45,11 +45,10 @@ def node(view: FleetView, node_id: str, now: Now, *, raw: bool) -> str:
         capacity = entry.capacity.record if entry.capacity else None
         whole = {"node": record, "intent": intent, "capacity": capacity, "heartbeat": pulse}
         return raw_json(whole, show_phones=now.show_phones)
-    cordoned = bool(intent and (intent.cordoned or intent.draining))
     return lines(
         [
             ("Node", node_id),
-            ("State", f"{node_state_cell(health.state, cordoned=cordoned).text} {health.why}"),
+            ("State", f"{node_state_cell(health.state, intent).text} {health.why}"),
             ("Last pulse", f"{words.age(health.silent_s)} ago"),
             ("Wanted", node_wish(view, node_id, now)),
             ("Sessions", f"{len(pulse.sessions)}/{pulse.sessions_max}" if pulse else ""),
@@ -84,7 +83,8 @@ def node_wish(view: FleetView, node_id: str, now: Now) -> str:
     if intent.drain_deadline_at is None:
         return f"draining, no deadline{why}"
     left_s = intent.drain_deadline_at - now.unix
-    return f"draining, {words.age(left_s) if left_s > 0 else 'past'} its deadline{why}"
+    left = f"{words.age(left_s)} to its deadline" if left_s > 0 else "past its deadline"
+    return f"draining, {left}{why}"
 
 
 def session(view: FleetView, session_id: str, now: Now, *, raw: bool) -> str:

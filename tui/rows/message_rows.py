@@ -28,11 +28,11 @@ COLUMNS: Final = (
     Column("name", "NAME", 12, rank=1, grow=True, width_max=30),
     Column("sent", "SENT", 6, align="right"),
     Column("rate", "SENT/MIN", 8, rank=2, align="right"),
-    Column("failed", "FAILED", 6, align="right"),
-    Column("unknown", "UNKNOWN", 7, align="right"),
+    Column("failed", "FAILED", 7, align="right"),
+    Column("unknown", "UNKNOWN", 8, align="right"),
     Column("received", "RECEIVED", 8, align="right"),
-    Column("delivered", "DELIVERED p50/p95", 17, rank=2, align="right"),
-    Column("arrived", "ARRIVED p50/p95", 17, rank=4, align="right"),
+    Column("delivered", "DELIVERED p50/95", 16, rank=2, align="right"),
+    Column("arrived", "ARRIVED p50/95", 15, rank=4, align="right"),
     Column("last", "LAST", 6, rank=1, align="right"),
 )
 SORTS: Final = ("failed", "sent", "received", "unknown", "last", "name", "tenant", "session")

@@ -48,7 +48,7 @@ def node_row(node: NodeEntry, health: NodeHealth, *, bus_up: bool) -> Row:
     cordoned = bool(intent and (intent.cordoned or intent.draining))
     cells = (
         Cell(node.node_id),
-        node_state_cell(health.state, cordoned=cordoned),
+        node_state_cell(health.state, intent),
         Cell(words.bar(share, _BAR_WIDTH), load),
         Cell(f"{sessions if pulse else words.NONE}/{places}", load),
         Cell(mix_words(line.state for line in pulse.sessions) if pulse else words.NONE),

@@ -5,6 +5,7 @@ Owns the two tables and what doubt does to them. Pure.
 
 from typing import Final, NamedTuple
 
+from schemas.records import NodeIntent
 from schemas.states import NodeState, SessionState
 from tui.health import SessionLook, Trust
 from tui.rows.cells import Cell, Severity
@@ -65,11 +66,14 @@ def session_state_cell(look: SessionLook) -> Cell:
     return Cell(f"{glyph} {word}", session_severity(look))
 
 
-def node_state_cell(state: NodeState, *, cordoned: bool) -> Cell:
-    """Glyph and word; a cordoned node says so beside its state."""
+def node_state_cell(state: NodeState, intent: NodeIntent | None) -> Cell:
+    """Glyph and word; one that is alive, but should not be used, says that instead."""
     glyph, word, severity = NODE_WORDS[state]
-    if cordoned and state is NodeState.ALIVE:
-        return Cell("◫ cordoned", Severity.WARN)
+    if intent is not None and state is NodeState.ALIVE:
+        if intent.draining:
+            return Cell("◨ draining", Severity.WARN)
+        if intent.cordoned:
+            return Cell("◫ cordoned", Severity.WARN)
     return Cell(f"{glyph} {word}", severity)
 
 

@@ -14,12 +14,12 @@ COLUMNS: Final = (
     Column("webhook", "WEBHOOK", 13),
     Column("tenant", "TENANT", 10, rank=1, grow=True, width_max=20),
     Column("state", "STATE", 11),
-    Column("url", "URL", 24, grow=True, width_max=70),
+    Column("url", "URL", 34, grow=True, width_max=70),
     Column("waiting", "WAITING", 7, align="right"),
     Column("dead", "DEAD", 5, align="right"),
     Column("unread", "UNREAD", 6, rank=2, align="right"),
-    Column("events", "EVENTS", 12, rank=3, grow=True, width_max=40),
-    Column("why", "WHY", 14, rank=4, grow=True, width_max=40),
+    Column("events", "EVENTS", 10, rank=3),
+    Column("why", "WHY", 12, rank=4, grow=True, width_max=40),
 )
 SORTS: Final = ("tenant", "state", "url", "waiting", "dead", "unread")
 DELIVERY_COLUMNS: Final = (

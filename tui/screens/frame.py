@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from rich.markup import escape
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
 
 from schemas.errors import BlazzError
 from schemas.states import NodeState
-from tui.actions import footer_actions, remapped
+from tui.actions import ACTIONS, footer_actions, on_screen, remapped
 from tui.commands import Command, complete, parse_command
 from tui.desk import Desk
 from tui.navigation import Go
@@ -57,6 +57,11 @@ class ViewScreen(Screen[None]):
         super().__init__()
         self.desk = desk
         self.counts = FleetCounts()
+        keys = {action.id: action.keys for action in remapped(ACTIONS, desk.settings.keymap)}
+        self._prompt_keys = {
+            keys["command"]: self.action_command,
+            keys["filter"]: self.action_filter,
+        }
         self._dirty = True
         self._verdicts: dict[str, NodeState] = {}
 
@@ -249,6 +254,24 @@ class ViewScreen(Screen[None]):
         """Say why something was refused."""
         said = error.detail or error.spec.title
         self.notify(f"{said} ({error.code})", severity="error", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys on a slow line may arrive before the prompt that they were typed for has the keys.
+        They are its own; none of them may become an act."""
+        prompt = self.query_one(Prompt)
+        if prompt.is_open:
+            if prompt.catch_up(event):
+                event.stop()
+        elif event.key in self._prompt_keys:
+            # Here and not by the binding, which comes later: the next key may be on its way.
+            event.stop()
+            self._prompt_keys[event.key]()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No action of the screen while something is being typed."""
+        del parameters
+        actions = {each.name for each in on_screen(self.VIEW)}
+        return not (action in actions and self.is_mounted and self.query_one(Prompt).is_open)
 
     def _completed(self, text: str) -> str | None:
         view = self.desk.view

@@ -39,9 +39,9 @@ class Card(Widget):
     def show(self, facts: Sequence[Fact]) -> None:
         """Say this from now on."""
         if facts != self._facts:
-            grown = len(facts) != len(self._facts)
-            self._facts = facts
-            self.refresh(layout=grown)
+            width = self.size.width
+            before, self._facts = len(card_lines(self._facts, width)), facts
+            self.refresh(layout=len(card_lines(facts, width)) != before)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Its lines at this width."""

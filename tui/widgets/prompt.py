@@ -6,7 +6,7 @@ Owns the text being typed. Says what was typed by messages; never applies it.
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -81,7 +81,27 @@ class Prompt(Horizontal):
         field.cursor_position = len(text)
         self.say("")
         self.add_class("-open")
-        field.focus()
+        # At once: `focus()` would wait its turn, and what is typed meanwhile would be lost.
+        self.screen.set_focus(field)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is being typed."""
+        return self.has_class("-open")
+
+    def catch_up(self, event: events.Key) -> bool:
+        """Take a key that came to the screen: it was pressed for the prompt before it had the
+        keys, for else its field would have kept it. Whether it was taken."""
+        field = self.query_one(Input)
+        if event.key == "enter":
+            self.post_message(self.Given(self._purpose, field.value))
+        elif event.key == "tab":
+            self.action_complete()
+        elif event.is_printable and event.character:
+            field.insert_text_at_cursor(event.character)
+        else:
+            return False
+        return True
 
     def close(self) -> None:
         """Hide it; the screen gives the keys to a table again."""
