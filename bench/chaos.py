@@ -68,7 +68,7 @@ async def run_chaos(options: ChaosOptions, stop: asyncio.Event) -> Exit:
                 await asyncio.sleep(rng.uniform(*PAUSE_S))
         took_s = time.monotonic() - began
         _say(options, f"{len(traffic.record.accepted)} accepted; waiting until all is settled")
-        verdict = await judge(fleet, traffic.record, breaker.broken)
+        verdict = await judge(fleet, traffic.record, breaker.broken, breaker.deaths)
         passed = fleet.armory.passed()
     figures = {
         "engine": engine,
@@ -76,6 +76,7 @@ async def run_chaos(options: ChaosOptions, stop: asyncio.Event) -> Exit:
         "seconds": round(took_s, 1),
         "sessions": sessions,
         "verdict": _shown(verdict),
+        "inbound_that_died_with_a_node": len(verdict.died_with_node),
         "requests_repeated": dict(traffic.repeats),
         "refused": dict(traffic.refused),
         "unanswered": len(traffic.record.unanswered),

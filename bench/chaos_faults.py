@@ -64,6 +64,13 @@ class Broken(msgspec.Struct, frozen=True):
     until_at: float
 
 
+class Death(msgspec.Struct, frozen=True):
+    """A process that was killed, and when (Unix seconds)."""
+
+    process: str
+    at: float
+
+
 def deck(rng: random.Random, processes: Sequence[str]) -> Iterator[Fault]:
     """Faults without end: each of them once, in an order of chance, and again in another."""
     faults = [Fault(kind, at=at) for kind in (Kind.KILL_AT, Kind.CUT_AT) for at in At]
@@ -83,6 +90,7 @@ class Breaker:
 
     def __init__(self, fleet: Fleet, rng: random.Random) -> None:
         self.broken: list[Broken] = []
+        self.deaths: list[Death] = []
         self.never_passed: list[Fault] = []
         self._fleet = fleet
         self._rng = rng
@@ -122,6 +130,8 @@ class Breaker:
                 await asyncio.sleep(DEAD_S)
             # More than one may have fired in the same moment.
             for name in candidates:
+                if (died_at := self._fleet.armory.fired_at(name, at)) is not None:
+                    self.deaths.append(Death(name, died_at))
                 if self._children[name].child.process.returncode is not None:
                     await self._children[name].start()
         return fired
@@ -169,6 +179,7 @@ class Breaker:
 
     async def _kill(self, name: str) -> None:
         child = self._children[name]
+        self.deaths.append(Death(name, time.time()))
         await child.take_down()
         await asyncio.sleep(DEAD_S)
         await child.start()

@@ -89,6 +89,13 @@ class Armory:
         """Whether it has fired since it was armed."""
         return fired_file(self._folder / process, at).exists()
 
+    def fired_at(self, process: str, at: At) -> float | None:
+        """When it fired (Unix seconds), if it has since it was armed."""
+        try:
+            return fired_file(self._folder / process, at).stat().st_ctime
+        except FileNotFoundError:
+            return None
+
     def passed(self) -> set[At]:
         """The steps that any process has passed."""
         return {
@@ -101,6 +108,7 @@ class Armory:
 class Fleet(msgspec.Struct, frozen=True):
     """A running fleet."""
 
+    engine: EngineKind
     stage: Stage
     apis: Sequence[Api]
     """One for each control plane."""
@@ -162,7 +170,7 @@ async def open_fleet(
             receiver = await opened.enter_async_context(Receiver())
             hook = NewWebhook(url=receiver.url, events=TOLD)
             await stage.api.call("POST", "/v1/webhooks", msgspec.Raw, body=hook)
-            yield Fleet(stage, apis, proxies, armory, linked, friends, receiver)
+            yield Fleet(engine, stage, apis, proxies, armory, linked, friends, receiver)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -140,14 +140,16 @@ class Engine(Protocol):
         stuck. Idempotent; leaves no process and no lock behind. Never raises."""
         ...
 
-    def events(self) -> AsyncIterator[EngineEvent]:
-        """What it sees, in order, until it has stopped. One reader. Bounded: when the reader
-        falls behind, the engine waits. What was sent by `send` is not reported (its receipts and
-        votes are), what the account's other devices do is.
+    def events(self) -> AsyncIterator[tuple[EngineEvent, ...]]:
+        """What it sees, in order, until it has stopped: each time all there is by then, at least
+        one. One reader. Bounded: when the reader falls behind, the engine waits. What was sent by
+        `send` is not reported (its receipts and votes are), what the account's other devices do
+        is.
 
-        An event is settled when the reader asks for the next one: not before may the engine tell
-        its source that it was stored, for until then a crash loses it here. What a source still
-        has after a restart is reported again; the reader tells repeats by the fact itself."""
+        Events are settled when the reader asks for the next ones: not before may the engine tell
+        its source that they were stored, for until then a crash loses them here. What a source
+        still has after a restart is reported again; the reader tells repeats by the fact
+        itself."""
         ...
 
     async def probe(self) -> Probe:

@@ -36,7 +36,7 @@ class EventPipe:
             self._some.set()
 
     async def wait_settled(self, count: int) -> None:
-        """Wait until the reader is done with the first `count` events: it asked for the next.
+        """Wait until the reader is done with the first `count` events: it asked for more.
         For ever, if it never does."""
         while self._settled_count < count:
             self._settled.clear()
@@ -48,14 +48,16 @@ class EventPipe:
         self._some.set()
         self._room.set()
 
-    async def events(self) -> AsyncIterator[EngineEvent]:
-        """Every event in order, until the pipe is closed and empty. One reader."""
+    async def events(self) -> AsyncIterator[tuple[EngineEvent, ...]]:
+        """Every event in order, all there are each time, until the pipe is closed and empty. One
+        reader."""
         while True:
             while self._waiting:
-                event = self._waiting.popleft()
+                events = tuple(self._waiting)
+                self._waiting.clear()
                 self._room.set()
-                yield event
-                self._settled_count += 1
+                yield events
+                self._settled_count += len(events)
                 self._settled.set()
             if self._closed:
                 return

@@ -76,8 +76,9 @@ class EventLane:
         """Take over what an earlier process left on the disk."""
         self._append(entry)
 
-    async def put(self, event: Event, waiting_max: int) -> None:
-        """Add an event, and wait until a crash can no longer lose it. Waits for room first."""
+    async def put(self, event: Event, waiting_max: int) -> Entry:
+        """Add an event, unless it is there already. Waits for room first, never for its
+        safety."""
         known = self._recent.get(event.event_id)
         if known is None:
             while len(self._waiting) >= waiting_max:
@@ -85,8 +86,7 @@ class EventLane:
                 await self._room.wait()
             checkpoint(At.EVENT_BEFORE_KEEP)
             known = self.add(event)
-        await known.settled.wait()
-        checkpoint(At.EVENT_AFTER_KEEP)
+        return known
 
     def add(self, event: Event) -> Entry:
         """Add an event at once, unless it is there already."""

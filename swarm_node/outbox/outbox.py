@@ -20,6 +20,7 @@ from schemas.events import Event, EventData, event_name
 from schemas.facts import fact_event_id
 from schemas.ids import event_id
 from schemas.transport.background import Background
+from schemas.transport.checkpoints import At, checkpoint
 from swarm_node.outbox.journal import EventJournal
 from swarm_node.outbox.lane import Ask, EventLane, Publish
 
@@ -134,10 +135,13 @@ class SessionOutbox:
         """Whether `put` would wait for room now."""
         return len(self._lane) >= self._waiting_max
 
-    async def put(self, data: EventData) -> None:
-        """Add an event as of now; returns when a crash can no longer lose it. Waits while the
-        outbox is full."""
-        await self._lane.put(self._event(data), self._waiting_max)
+    async def put(self, *data: EventData) -> None:
+        """Add events as of now; returns when a crash can no longer lose any of them, which is one
+        wait for all. Waits while the outbox is full."""
+        entries = [await self._lane.put(self._event(one), self._waiting_max) for one in data]
+        for entry in entries:
+            await entry.settled.wait()
+            checkpoint(At.EVENT_AFTER_KEEP)
 
     def put_now(self, data: EventData) -> None:
         """Add a state's event without waiting: a session must be able to stop during an outage.

@@ -7,7 +7,8 @@ doesn't ask. Never decides why or when.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -19,7 +20,10 @@ from swarm_node.session.timings import SessionTimings
 
 log = structlog.get_logger()
 
-OnEvent = Callable[["EngineSlot", EngineEvent], Awaitable[None]]
+READ_OUT_MAX_S: Final = 1.0
+"""After a kill, which is in a hurry: to write down what was reported takes some 50 ms."""
+
+OnEvents = Callable[["EngineSlot", Sequence[EngineEvent]], Awaitable[None]]
 MakeEngine = Callable[[dict[str, str] | None], Engine]
 """Makes an engine with this page storage; see `EngineSpec.page_storage`."""
 Prepare = Callable[[], Awaitable[Engine]]
@@ -30,7 +34,7 @@ class EngineSlot:
     """One engine's life. `drive` runs as a task; `stop` or `kill` ends it, once."""
 
     def __init__(
-        self, prepare: Prepare, *, gate: StartGate, timings: SessionTimings, on_event: OnEvent
+        self, prepare: Prepare, *, gate: StartGate, timings: SessionTimings, on_events: OnEvents
     ) -> None:
         self.engine: Engine | None = None
         """None until its profile is ready."""
@@ -42,7 +46,7 @@ class EngineSlot:
         self._prepare = prepare
         self._gate = gate
         self._timings = timings
-        self._on_event = on_event
+        self._on_events = on_events
         self._launched = False
         self._broken = False
         self._stop_limit: asyncio.Timeout | None = None
@@ -60,8 +64,8 @@ class EngineSlot:
                 async with asyncio.timeout(self._timings.launch_max_s):
                     await engine.start()
             self._launched = True
-            async for event in engine.events():
-                await self._on_event(self, event)
+            async for events in engine.events():
+                await self._on_events(self, events)
             trouble = EngineFailed(ErrorCode.BROWSER_CRASHED, "the engine ended by itself")
         except BlazzError as error:
             trouble = EngineFailed(error.code, error.detail)
@@ -72,7 +76,7 @@ class EngineSlot:
             trouble = EngineFailed(ErrorCode.INTERNAL, "the engine's driver failed")
         self._broken = True
         if not self.ending:
-            await self._on_event(self, trouble)
+            await self._on_events(self, (trouble,))
 
     async def stop(self) -> None:
         """End it cleanly; what it still had to report is read out. Bounded; kills if it must."""
@@ -95,26 +99,36 @@ class EngineSlot:
             await self.kill()
             return
         self.ended_cleanly = was_well
-        if self.driver is not None:
-            await asyncio.wait({self.driver}, timeout=self._timings.drain_max_s)
+        await self._read_out(self._timings.drain_max_s)
         await self._end_driver()
 
     async def kill(self) -> None:
-        """End it at once, and cut short a `stop` that is going on. Bounded; never raises."""
+        """End it at once, and cut short a `stop` that is going on; what it had reported before is
+        still read out. Bounded; never raises."""
         self.ending = self._broken = True
         if self._stop_limit is not None and not self._stop_limit.expired():
             with contextlib.suppress(RuntimeError):  # it has just ended by itself
                 self._stop_limit.reschedule(asyncio.get_running_loop().time())
+        if not self._launched:
+            await self._end_driver()
+        if self.engine is not None:
+            await self._kill_engine(self.engine)
+        await self._read_out(READ_OUT_MAX_S)
         await self._end_driver()
-        if self.engine is None:
-            return
+
+    async def _kill_engine(self, engine: Engine) -> None:
         try:
             async with asyncio.timeout(self._timings.kill_max_s):
-                await self.engine.kill()
+                await engine.kill()
         except TimeoutError:
             log.exception("engine.kill_timed_out")
         except Exception:
             log.exception("engine.kill_failed")
+
+    async def _read_out(self, timeout_s: float) -> None:
+        """Its source may have forgotten what it reported: WhatsApp's page confirms by itself."""
+        if self.driver is not None and self.driver is not asyncio.current_task():
+            await asyncio.wait({self.driver}, timeout=timeout_s)
 
     async def _end_driver(self) -> None:
         driver = self.driver

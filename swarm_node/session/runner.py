@@ -12,6 +12,7 @@ Calls that only go through to the engine (send, codes, media) are in `calls.py`.
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -41,7 +42,6 @@ from swarm_node.session.unlinking import unlink
 log = structlog.get_logger()
 
 _LINKED = (SessionState.SYNCING, SessionState.ONLINE, SessionState.DEGRADED)
-
 _LET_GO = (SessionState.STOPPED, SessionState.MOVING)
 # What a broken profile does to a browser; other failures say nothing about the profile.
 _CRASHES = (ErrorCode.BROWSER_CRASHED, ErrorCode.BROWSER_START_FAILED)
@@ -236,13 +236,18 @@ class SessionRunner:
 
     # What the engine reports -------------------------------------------------------------------
 
-    async def _on_engine_event(self, slot: EngineSlot, event: EngineEvent) -> None:
+    async def _on_engine_events(self, slot: EngineSlot, seen: Sequence[EngineEvent]) -> None:
         """Runs in the driver's task: plain events go straight to the outbox, which may wait."""
-        if not isinstance(event, StateBearing):
-            self._keeping.note_activity()
-            await self._outbox.put(event_data(event))
-        elif not slot.ending:
-            await self._mailbox.put(Saw(slot, event))
+        plain: list[events.EventData] = []
+        for event in seen:
+            if not isinstance(event, StateBearing):
+                self._keeping.note_activity()
+                plain.append(event_data(event))
+            elif not slot.ending:
+                await self._outbox.put(*plain)
+                plain.clear()
+                await self._mailbox.put(Saw(slot, event))
+        await self._outbox.put(*plain)
 
     async def _saw(self, event: StateBearing) -> None:
         match event:
@@ -365,7 +370,7 @@ class SessionRunner:
 
     def _launch(self) -> None:
         slot = EngineSlot(
-            self._prepare, gate=self._gate, timings=self.timings, on_event=self._on_engine_event
+            self._prepare, gate=self._gate, timings=self.timings, on_events=self._on_engine_events
         )
         self._slot = slot
         slot.driver = self._tasks.start(slot.drive(), name="engine driver")

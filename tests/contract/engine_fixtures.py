@@ -54,8 +54,8 @@ class Watched:
 
     async def read(self) -> None:
         """Read its events to their end."""
-        async for event in self.engine.events():
-            self.events.append(event)
+        async for events in self.engine.events():
+            self.events += events
         self.ended.set()
 
     def all(self, kind: type[E]) -> list[E]:

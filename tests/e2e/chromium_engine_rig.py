@@ -192,8 +192,8 @@ class Rig:
         return sum(1 for entry in log if entry.id == hex_id(number))
 
     async def _read(self, engine: ChromiumEngine, events: list[EngineEvent]) -> None:
-        async for event in engine.events():
-            events.append(event)
+        async for some in engine.events():
+            events += some
             await self.reading.wait()
 
     async def _end_reader(self) -> None:

@@ -232,11 +232,11 @@ class SimEngine(NoAccountCalls):
             browser.end()
         browser.pipe.close()
 
-    async def events(self) -> AsyncIterator[contract.EngineEvent]:
+    async def events(self) -> AsyncIterator[tuple[contract.EngineEvent, ...]]:
         """What it sees."""
         assert self._browser is not None
-        async for event in self._browser.pipe.events():
-            yield event
+        async for events in self._browser.pipe.events():
+            yield events
 
     async def probe(self) -> contract.Probe:
         """Look whether it holds its device."""

@@ -23,7 +23,7 @@ async def test_the_writer_waits_for_the_reader_and_nothing_is_lost() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(write())
         await eventually(lambda: len(put) == 2)
-        read = [event async for event in queue.read()]
+        read = [event async for some in queue.read() for event in some]
     assert read == [SyncProgress(percent) for percent in range(10)]
 
 
@@ -35,16 +35,17 @@ async def test_closing_frees_a_waiting_writer_and_lets_the_rest_be_read() -> Non
         await asyncio.sleep(0)
         await queue.close()
     assert waiting.result() is False
-    rest: list[EngineEvent] = [event async for event in queue.read()]
-    assert rest == [SyncProgress(1)]
+    rest = [some async for some in queue.read()]
+    assert rest == [(SyncProgress(1),)]
     assert not await queue.put(SyncProgress(3))
 
 
-async def test_an_event_is_settled_when_the_reader_asks_for_the_next() -> None:
+async def test_events_are_settled_when_the_reader_asks_for_more() -> None:
     queue = EventQueue(5)
+    await queue.put(SyncProgress(0))
     await queue.put(SyncProgress(1))
     events = queue.read()
-    assert await anext(events) == SyncProgress(1)
+    assert await anext(events) == (SyncProgress(0), SyncProgress(1))
     async with asyncio.TaskGroup() as group:
         settled = group.create_task(queue.settled())
         await asyncio.sleep(0)
@@ -60,5 +61,5 @@ async def test_an_event_is_settled_when_the_reader_asks_for_the_next() -> None:
     assert unsettled.result() is False
 
 
-async def _next(events: AsyncIterator[EngineEvent]) -> EngineEvent:
+async def _next(events: AsyncIterator[tuple[EngineEvent, ...]]) -> tuple[EngineEvent, ...]:
     return await anext(events)

@@ -53,10 +53,15 @@ class Bus:
 
 @asynccontextmanager
 async def outbox(
-    folder: Path, bus: Bus, *, waiting_max: int = 100, bytes_max: int = 1_000_000
+    folder: Path,
+    bus: Bus,
+    *,
+    waiting_max: int = 100,
+    bytes_max: int = 1_000_000,
+    linger_s: float = 0.01,
 ) -> AsyncIterator[SessionOutbox]:
     """A node's outbox, and one session's way into it."""
-    journal = EventJournal(folder, bytes_max=bytes_max, linger_s=0.01)
+    journal = EventJournal(folder, bytes_max=bytes_max, linger_s=linger_s)
     made = EventOutbox("n1", journal, publish=bus.publish, ask=bus.ask)
     async with made.running():
         yield made.of(tenant_id="acme", session_id=SESSION, epoch=4, waiting_max=waiting_max)
@@ -247,3 +252,13 @@ async def test_nothing_is_told_of_a_tenant_that_was_erased_meanwhile(
         assert (len(bus.stored), bus.asked) == (1, 1)
     async with EventJournal(tmp_path).open() as left:
         assert left == [], "and nothing of it is kept"
+
+
+async def test_what_comes_together_waits_once(tmp_path: Path) -> None:
+    bus = Bus()
+    bus.up = False
+    async with outbox(tmp_path, bus, linger_s=0.1) as session:
+        async with asyncio.timeout(1.0):  # one after the other it would be 4 s
+            await session.put(*(SessionSync(percent) for percent in range(40)))
+        bus.up = True
+        await eventually(lambda: bus.data == [SessionSync(percent) for percent in range(40)])

@@ -22,11 +22,11 @@ async def test_a_full_pipe_makes_the_engine_wait_and_its_end_is_read_out() -> No
     await asyncio.sleep(0)
     assert not third.done()
     events = pipe.events()
-    assert await anext(events) == SyncProgress(0)
+    assert await anext(events) == (SyncProgress(0), SyncProgress(1))
     await third
     pipe.close()
     await pipe.put(SyncProgress(3))
-    assert [event async for event in events] == [SyncProgress(1), SyncProgress(2)]
+    assert [some async for some in events] == [(SyncProgress(2),)]
 
 
 def test_the_media_cache_is_bounded_by_bytes() -> None:

@@ -116,7 +116,7 @@ class ChromiumEngine:
         await self._events.close()
         await self._end_life()
 
-    def events(self) -> AsyncIterator[EngineEvent]:
+    def events(self) -> AsyncIterator[tuple[EngineEvent, ...]]:
         """Its events, until it is stopped and all are read."""
         return self._events.read()
 

@@ -34,7 +34,7 @@ class EventQueue:
             return True
 
     async def settled(self) -> bool:
-        """Wait until the reader is done with all that was put so far: it asked for the next.
+        """Wait until the reader is done with all that was put so far: it asked for more.
         False: it was closed before."""
         async with self._changed:
             count = self._put_count
@@ -47,16 +47,17 @@ class EventQueue:
             self._closed = True
             self._changed.notify_all()
 
-    async def read(self) -> AsyncIterator[EngineEvent]:
-        """Events in order until it is closed and empty."""
+    async def read(self) -> AsyncIterator[tuple[EngineEvent, ...]]:
+        """Events in order, all there are each time, until it is closed and empty."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._closed or bool(self._events))
                 if not self._events:
                     return
-                event = self._events.popleft()
+                events = tuple(self._events)
+                self._events.clear()
                 self._changed.notify_all()
-            yield event
+            yield events
             async with self._changed:
-                self._settled_count += 1
+                self._settled_count += len(events)
                 self._changed.notify_all()

@@ -99,7 +99,7 @@ class LoopbackEngine(AccountCalls):
             self._store.close()
             self._store = None
 
-    def events(self) -> AsyncIterator[contract.EngineEvent]:
+    def events(self) -> AsyncIterator[tuple[contract.EngineEvent, ...]]:
         """What it sees."""
         return self._pipe.events()
 
