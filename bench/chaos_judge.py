@@ -7,7 +7,8 @@ what the friends' phones sent. Never causes anything, and repairs nothing.
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ LOOK_EVERY_S: Final = 2.0
 SHOWN_MAX: Final = 10
 DIED_WITH_IT_S: Final = 0.5
 """How far from its node's death WhatsApp's page may have confirmed a message that dies with it: a
-page confirms by itself, and lives on for a moment when its node is killed. Usually a tenth of it."""
+page confirms by itself, and lives on for a moment when its node is killed."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     inbound_no_event: list[str]
     died_with_node: list[str]
     """Have no event and are not counted as lost: a page confirmed them in the moment in which its
-    node was killed, and the session went on elsewhere from an older snapshot. See `docs/guarantees.md`."""
+    node was killed, and the session went on elsewhere from an older snapshot
+    (`docs/guarantees.md`)."""
     inbound_events_twice: list[str]
     """More than one event id tells of its arrival."""
     hooked: int
@@ -130,7 +132,7 @@ def weigh(
     log: Sequence[Entry],
     broken: Sequence[Broken],
     settle_s: float,
-    excused: Set[str] = frozenset(),
+    excused: AbstractSet[str] = frozenset(),
 ) -> Verdict:
     """Count."""
     at_switch = Counter(entry.body_digest for entry in log if entry.kind == "message.accepted")
@@ -258,7 +260,7 @@ def _settled(
     record: Record,
     ledger: Mapping[str, ChatMessage],
     events: Sequence[Event],
-    excused: Set[str],
+    excused: AbstractSet[str],
 ) -> bool:
     received = {e.data.message.message_id for e in events if isinstance(e.data, MessageReceived)}
     told = {e.data.message_id for e in events if isinstance(e.data, MessageSent)}

@@ -6,13 +6,14 @@ from collections import Counter
 
 import pytest
 
-from bench.chaos_judge import Verdict, weigh
+from bench.chaos_faults import Death
+from bench.chaos_judge import Verdict, died_with_node, weigh
 from bench.chaos_traffic import Accepted, Record
 from sandbox.switch.log import Entry, digest
 from schemas.errors import ErrorCode
-from schemas.events import Event, EventData, MessageReceived, MessageSent
+from schemas.events import Event, EventData, MessageReceived, MessageSent, SessionStateChanged
 from schemas.messages import ChatMessage
-from schemas.states import MessageDirection, MessageKind, MessageState
+from schemas.states import MessageDirection, MessageKind, MessageState, SessionState
 
 CHAT = "15559990000@c.us"
 
@@ -122,3 +123,40 @@ def test_an_unknown_is_shown_with_its_cause() -> None:
     unknown = message("OUT0", MessageState.UNKNOWN, ErrorCode.NODE_UNREACHABLE)
     (cause,) = weighed(1, {"OUT0": unknown}, [], []).unknown
     assert (cause["message_id"], cause["code"]) == ("OUT0", ErrorCode.NODE_UNREACHABLE)
+
+
+def run_on(node: str, epoch: int, at: float) -> Event:
+    data = SessionStateChanged(state=SessionState.ONLINE, previous=SessionState.STARTING)
+    return Event(f"evt_{node}{epoch}", at, "default", "ses_1", node, epoch, data)
+
+
+STORED = Entry(n=1, at_ms=10_050, kind="message.stored", id="IN0")
+MOVED = [run_on("node-a", 1, 5.0), run_on("node-b", 2, 17.0)]
+
+
+def test_what_a_page_confirmed_as_its_node_was_killed_is_counted_apart() -> None:
+    record = Record(inbound={"IN0": "ses_1"})
+    excused = died_with_node(record, MOVED, [STORED], [Death("node-a", 10.0)])
+    assert excused == {"IN0"}
+    verdict = weigh(record, {}, MOVED, Counter(), [STORED], [], 0.0, excused)
+    assert (verdict.broken(), verdict.died_with_node) == ({}, ["IN0"])
+
+
+@pytest.mark.parametrize(
+    ("events", "log", "death"),
+    [
+        pytest.param(MOVED, [STORED], Death("node-b", 10.0), id="another node died"),
+        pytest.param(MOVED, [STORED], Death("node-a", 11.0), id="confirmed long before"),
+        pytest.param(MOVED, [STORED], Death("node-a", 9.0), id="confirmed long after"),
+        pytest.param(MOVED, [], Death("node-a", 10.0), id="never confirmed"),
+        pytest.param(
+            [run_on("node-a", 1, 5.0), run_on("node-a", 2, 12.0), run_on("node-b", 3, 17.0)],
+            [STORED],
+            Death("node-a", 10.0),
+            id="the session came back to its own profile",
+        ),
+        pytest.param([run_on("node-a", 1, 5.0)], [STORED], Death("node-a", 10.0), id="not moved"),
+    ],
+)
+def test_nothing_else_is_excused(events: list[Event], log: list[Entry], death: Death) -> None:
+    assert not died_with_node(Record(inbound={"IN0": "ses_1"}), events, log, [death])
