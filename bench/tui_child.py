@@ -19,8 +19,9 @@ from bench.tui_fleet import FleetSize, MadeUpFeed, MadeUpFleet
 from tui.app import FleetApp, spare_collector
 from tui.changes import Batch
 from tui.clock import SystemClock
+from tui.fold import fold
 from tui.health import FAST_LIMITS
-from tui.model import FleetView, fold
+from tui.model import FleetView
 from tui.roll import Roll
 from tui.rows.listing import Now, session_row_of
 from tui.rows.session_rows import COLUMNS

@@ -184,6 +184,9 @@ def tui(
     read_only: Annotated[bool | None, Parameter(help="Refuse every act.")] = None,
     low_bandwidth: Annotated[bool | None, Parameter(help="Fewer repaints, for slow lines.")] = None,
     light: Annotated[bool | None, Parameter(help="Dark letters on light.")] = None,
+    at: Annotated[
+        str | None, Parameter(help="The fleet as it was: 14:05 (UTC), -10m, or an ISO time.")
+    ] = None,
 ) -> None:
     """Watch and operate the fleet, live, in the terminal."""
     from cli.view import TuiOptions, run_tui_command
@@ -197,6 +200,7 @@ def tui(
         read_only=read_only,
         low_bandwidth=low_bandwidth,
         light=light,
+        at=at,
     )
     _exit(_guarded(lambda: run_tui_command(options)))
 

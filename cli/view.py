@@ -5,6 +5,7 @@ Owns only that finding. Without an API key the terminal watches and changes noth
 
 import asyncio
 import os
+import time
 import tomllib
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,6 +25,7 @@ from cli.up import default_data_dir
 from schemas.errors import BlazzError, ErrorCode
 from tui.actions import unknown_ids
 from tui.app import show
+from tui.past.moments import parse_moment
 from tui.settings import TuiSettings
 
 _ACT_TIMEOUT_S: Final = 10.0
@@ -52,6 +54,8 @@ class TuiOptions(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool | None = None
     low_bandwidth: bool | None = None
     light: bool | None = None
+    at: str | None = None
+    """A past moment, as a person says it."""
 
 
 def run_tui_command(options: TuiOptions) -> Exit:
@@ -138,7 +142,18 @@ def tui_settings(options: TuiOptions, info: StackInfo | None, taste: Taste) -> T
         low_bandwidth=_first(options.low_bandwidth, taste.low_bandwidth),
         light=_first(options.light, taste.light),
         keymap=taste.keys,
+        at=_moment(options.at),
     )
+
+
+def _moment(text: str | None) -> float | None:
+    """Raises `malformed_request` for what is no moment of the past."""
+    if text is None:
+        return None
+    try:
+        return parse_moment(text, time.time())
+    except ValueError as error:
+        raise BlazzError(ErrorCode.MALFORMED_REQUEST, str(error)) from error
 
 
 def _first(said: bool | None, otherwise: bool) -> bool:

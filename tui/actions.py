@@ -111,6 +111,19 @@ ACTIONS: Final = (
            "General", 25),
 )  # fmt: skip
 
+PAST_ACTIONS: Final = (
+    Action("event_on", "past_event(1)", "right_square_bracket", "]", "", "The next event",
+           "The past", 0, ()),
+    Action("event_back", "past_event(-1)", "left_square_bracket", "[", "", "The event before",
+           "The past", 0, ()),
+    Action("minute_on", "past_seconds(60)", "right_curly_bracket", "}", "", "A minute on",
+           "The past", 0, ()),
+    Action("minute_back", "past_seconds(-60)", "left_curly_bracket", "{", "", "A minute back",
+           "The past", 0, ()),
+    Action("play", "past_play", "P", "P", "", "Let time run, or hold it", "The past", 0, ()),
+)  # fmt: skip
+"""On every screen of `blazz tui --at`."""
+
 TABLE_KEYS: Final = (
     ("up down, k j", "One row"),
     ("pgup pgdn, ctrl+b ctrl+f", "One page"),
@@ -154,4 +167,4 @@ def remapped(actions: Iterable[Action], keymap: Mapping[str, str]) -> tuple[Acti
 
 def unknown_ids(keymap: Mapping[str, str]) -> list[str]:
     """Ids of a keymap that no action has."""
-    return sorted(keymap.keys() - {action.id for action in ACTIONS})
+    return sorted(keymap.keys() - {action.id for action in (*ACTIONS, *PAST_ACTIONS)})

@@ -22,6 +22,7 @@ from tui.actions import (
     FLEET,
     MESSAGES,
     NODE,
+    PAST_ACTIONS,
     REGIONS,
     SESSION,
     SESSIONS,
@@ -34,8 +35,11 @@ from tui.desk import Desk
 from tui.feed.bus_feed import BusFeed
 from tui.feed.messages import FeedBatch
 from tui.feed.port import Feed
-from tui.model import FleetView, fold
+from tui.fold import fold
+from tui.model import FleetView
 from tui.navigation import Go
+from tui.past.deck import Deck
+from tui.past.past_feed import PastFeed
 from tui.screens.audit import AuditScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.frame import ViewScreen
@@ -75,6 +79,7 @@ class FleetApp(App[None]):
         clock: Clock,
         actor: Actor | None = None,
         source: Source | None = None,
+        deck: Deck | None = None,
     ) -> None:
         # Under NO_COLOR only the terminal's own two colours are used; Textual would send greys.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -83,6 +88,7 @@ class FleetApp(App[None]):
         self.desk = Desk(self.view, settings, clock, actor, source)
         self._settings = settings
         self._feed = feed
+        self._deck = deck
         self._fleet = FleetScreen(self.desk)
         if settings.low_bandwidth:
             self.animation_level = "none"
@@ -93,6 +99,10 @@ class FleetApp(App[None]):
     def on_mount(self) -> None:
         """Show the fleet and begin to listen."""
         self.set_keymap(self._settings.keymap)
+        if self._deck is not None:
+            for action in PAST_ACTIONS:
+                keys = self._settings.keymap.get(action.id, action.keys)
+                self.bind(keys, action.name, show=False)
         self.push_screen(self._fleet)
         self.run_worker(self._listen(), name="feed", exit_on_error=True)
 
@@ -105,15 +115,32 @@ class FleetApp(App[None]):
 
     @on(FeedBatch)
     def _fold(self, message: FeedBatch) -> None:
-        was_whole = self.view.whole
+        before = (self.view.whole, self.view.past)
         fold(self.view, message.batch)
         self._feed.taken()
         for screen in self.screen_stack:
             if isinstance(screen, ViewScreen):
                 screen.data_changed()
-        if self.view.whole and not was_whole and isinstance(self.screen, ViewScreen):
-            # Nobody should wait for the next repaint to see the fleet for the first time.
+        after = (self.view.whole, self.view.past)
+        if self.view.whole and after != before and isinstance(self.screen, ViewScreen):
+            # Nobody should wait for the next repaint to see the fleet for the first time, or where
+            # a step through the past led.
             self.screen.repaint_now()
+
+    def action_past_event(self, direction: int) -> None:
+        """To the next event of the past, or the one before."""
+        if self._deck is not None:
+            self._deck.step_event(direction)
+
+    def action_past_seconds(self, seconds: int) -> None:
+        """On through the past, or back."""
+        if self._deck is not None:
+            self._deck.step_s(seconds)
+
+    def action_past_play(self) -> None:
+        """Let the past run, or hold it."""
+        if self._deck is not None:
+            self._deck.play()
 
     def action_theme(self) -> None:
         """Dark or light."""
@@ -185,8 +212,12 @@ async def show(
     """
     spare_collector()
     clock = SystemClock()
-    feed = BusFeed(settings.bus(), clock, events_history=settings.events_history)
-    app = FleetApp(settings, feed, clock, actor, source)
+    if settings.at is not None:
+        past = PastFeed(settings.bus(), settings.at, clock)
+        app = FleetApp(settings, past, past.clock, deck=past)
+    else:
+        feed = BusFeed(settings.bus(), clock, events_history=settings.events_history)
+        app = FleetApp(settings, feed, clock, actor, source)
     await app.run_async()
     if app.failure is not None:
         raise app.failure

@@ -94,6 +94,18 @@ class Unreadable(msgspec.Struct, frozen=True):
     what: str
 
 
+class Rewound(msgspec.Struct, frozen=True):
+    """The past is told anew from its beginning: nothing of what was known holds."""
+
+
+class PastMoment(msgspec.Struct, frozen=True):
+    """What is shown is the past: `at` (Unix seconds), `ago_s` before now."""
+
+    at: float
+    ago_s: float
+    playing: bool = False
+
+
 Change = (
     RecordPut
     | RecordGone
@@ -106,6 +118,8 @@ Change = (
     | BusDown
     | Trouble
     | Unreadable
+    | Rewound
+    | PastMoment
 )
 
 

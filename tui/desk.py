@@ -7,6 +7,7 @@ from tui.acts import Actor, SessionRef
 from tui.clock import Clock
 from tui.health import HealthLimits
 from tui.model import FleetView
+from tui.past.tape import PAST_LIMITS
 from tui.roll import Roll
 from tui.rows.listing import Now
 from tui.settings import TuiSettings
@@ -28,18 +29,22 @@ class Desk:
         self.settings = settings
         self.clock = clock
         self.source = source
-        self.limits = HealthLimits.of(settings.profile)
+        self.limits = PAST_LIMITS if settings.at is not None else HealthLimits.of(settings.profile)
         self.roll = Roll(view, self.limits)
         self._actor = actor
 
     @property
     def actor(self) -> Actor | None:
         """Who acts; None in read-only mode."""
-        return None if self.settings.read_only else self._actor
+        if self.settings.read_only or self.settings.at is not None:
+            return None
+        return self._actor
 
     @property
     def why_read_only(self) -> str:
         """A sentence; empty if acts are possible."""
+        if self.settings.at is not None:
+            return "Read-only: this is the past"
         if self._actor is None:
             return "Read-only: no API key was given"
         return "Read-only, as asked for" if self.settings.read_only else ""

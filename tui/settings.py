@@ -31,6 +31,8 @@ class TuiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """For slow lines: fewer repaints, no sparkline."""
     keymap: dict[str, str] = {}
     """Other keys, by the id of the action (`tui/actions.py`)."""
+    at: float | None = None
+    """Show the fleet as it was at this moment (Unix seconds); None: as it is."""
     events_history: int = 200
     """How many past events to read back at the start."""
 

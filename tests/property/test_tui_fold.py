@@ -13,8 +13,9 @@ from schemas.states import SessionState
 from schemas.subjects import assignment_key, observed_key
 from tests.tui.fleet_sample import NODES, NOW_MONO, heartbeat, session_id, whole_fleet
 from tui.changes import Batch, BusDown, BusUp, Change, Pulse, RecordGone, RecordPut
+from tui.fold import fold
 from tui.health import FAST_LIMITS, Trust, all_node_health, session_look
-from tui.model import FleetView, fold
+from tui.model import FleetView
 
 NODE_IDS = ("a", "b", "c")
 SESSION_IDS = tuple(session_id(number) for number in range(3))

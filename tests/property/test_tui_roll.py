@@ -31,8 +31,9 @@ from tui.changes import (
     ResyncBegan,
     ResyncDone,
 )
+from tui.fold import fold
 from tui.health import FAST_LIMITS, SessionLook, Trust, all_node_health, session_look, session_node
-from tui.model import FleetView, fold
+from tui.model import FleetView
 from tui.roll import Roll
 from tui.rows.listing import Now, Scope, Sort
 from tui.rows.order import SessionOrder

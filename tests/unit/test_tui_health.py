@@ -10,6 +10,7 @@ from schemas.states import NodeState, SessionState
 from schemas.subjects import assignment_key, node_key, observed_key
 from tests.tui.fleet_sample import NODES, NOW_MONO, SESSIONS, heartbeat, node_record, whole_fleet
 from tui.changes import Batch, BusDown, BusUp, Change, Pulse, RecordGone, RecordPut
+from tui.fold import fold
 from tui.health import (
     FAST_LIMITS,
     SessionLook,
@@ -18,7 +19,7 @@ from tui.health import (
     node_health,
     session_look,
 )
-from tui.model import FleetView, fold
+from tui.model import FleetView
 from tui.rows.cells import Severity
 from tui.rows.state_words import session_severity, session_state_cell
 

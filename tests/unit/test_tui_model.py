@@ -33,7 +33,8 @@ from tui.changes import (
     ResyncDone,
     Trouble,
 )
-from tui.model import EVENTS_KEPT, FleetView, fold
+from tui.fold import fold
+from tui.model import EVENTS_KEPT, FleetView
 
 SID = session_id(1)
 

@@ -19,8 +19,9 @@ from tests.tui.fleet_sample import (
 )
 from tui.changes import Happened
 from tui.commands import Command, complete, parse_command, the_one
+from tui.fold import fold
 from tui.health import FAST_LIMITS, all_node_health
-from tui.model import FleetView, fold
+from tui.model import FleetView
 from tui.roll import Roll
 from tui.rows import facts, history_rows, message_rows, mix, region_rows
 from tui.rows.cards import Fact, card_lines

@@ -8,6 +8,7 @@ from collections import Counter
 import msgspec
 
 from schemas.states import SessionState
+from tui.changes import PastMoment
 from tui.health import HealthLimits
 from tui.model import FleetView
 from tui.roll import Roll
@@ -100,6 +101,8 @@ def header_parts(
 def banner(view: FleetView, now: float, limits: HealthLimits) -> Banner | None:
     """What a person must know before believing the tables; None when all is well."""
     bus = view.bus
+    if view.past is not None and view.whole:
+        return _past_banner(view, view.past)
     if not bus.up and view.last_data_at is None:
         return Banner(f"Connecting to the bus: {bus.reason or 'dialling'}", Severity.BUSY)
     if not bus.up:
@@ -116,3 +119,11 @@ def banner(view: FleetView, now: float, limits: HealthLimits) -> Banner | None:
         silent = words.age(now - view.last_data_at)
         return Banner(f"Nothing heard for {silent}: is any node running?", Severity.WARN)
     return None
+
+
+def _past_banner(view: FleetView, past: PastMoment) -> Banner:
+    when = f"{words.date_time(past.at)} UTC, {words.age(past.ago_s)} ago"
+    goes = "time runs" if past.playing else "time stands still"
+    told = "; ".join(why for _, why in sorted(view.troubles.items()))
+    keys = told or "[ ] event  { } minute  P play"
+    return Banner(f"THE PAST  {when}, {goes}  {keys}", Severity.WARN)

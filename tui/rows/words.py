@@ -64,6 +64,11 @@ def clock_time(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%H:%M:%S")
 
 
+def date_time(unix_s: float) -> str:
+    """Day and time of day in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def mask_numbers(text: str) -> str:
     """Hide the middle of anything long enough to be a phone number: `62•••••••89`."""
     return _PHONE_LIKE.sub(_mask, text)

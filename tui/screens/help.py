@@ -14,7 +14,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.actions import TABLE_KEYS, on_screen, remapped
+from tui.actions import PAST_ACTIONS, TABLE_KEYS, on_screen, remapped
 from tui.commands import COMMANDS
 from tui.desk import Desk
 from tui.rows.state_words import DOUBT_GLYPH, NODE_WORDS, SESSION_WORDS, StateWord
@@ -63,7 +63,8 @@ def help_text(view: str, desk: Desk) -> Text:
     else:
         text.append("Keys marked * change the fleet; what is dangerous asks first.\n")
     text.append("Dim rows are old or unconfirmed. Times of day are UTC. Numbers are masked.\n")
-    shown = remapped(on_screen(view), desk.settings.keymap)
+    there = on_screen(view) + (PAST_ACTIONS if desk.settings.at is not None else ())
+    shown = remapped(there, desk.settings.keymap)
     for group, actions in groupby(sorted(shown, key=attrgetter("group")), attrgetter("group")):
         text.append(f"\n{group}\n", bold)
         for action in actions:

@@ -1,0 +1,1 @@
+"""The past: the same fleet view, folded from what the historian wrote down."""
