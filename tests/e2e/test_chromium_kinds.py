@@ -10,6 +10,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from schemas.chats import ChatPresence
 from schemas.errors import BlazzError, ErrorCode
@@ -127,6 +128,14 @@ async def _refused(rig: Rig, group: str, asked: str, root: Path) -> None:
         await rig.live.set_profile("Not me", None, path, False)
     assert no_picture.value.code is ErrorCode.MEDIA_UNSUPPORTED
     assert (await rig.live.read_profile()).name == "Me"
+    # A node's files have no ending that would say what they are.
+    for kind in ("PNG", "JPEG"):
+        await rig.live.set_profile(None, None, None, True)
+        assert (await rig.book.phone(ME).profile()).picture == ""
+        path = root / f"med_{kind}"
+        Image.linear_gradient("L").save(path, kind)
+        await rig.live.set_profile(None, None, path, False)
+        assert (await rig.book.phone(ME).profile()).picture != ""
 
 
 async def _waits_for_a_poll(rig: Rig) -> None:

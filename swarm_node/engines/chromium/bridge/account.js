@@ -117,6 +117,13 @@ const dataUrlOf = (blob) =>
     reader.readAsDataURL(blob);
   });
 
+// The node's files have no ending, so the browser gives them no type; wa-js takes nothing without.
+const PNG_BEGINS = 0x89;
+const typed = async (source) => {
+  const [first] = new Uint8Array(await source.slice(0, 1).arrayBuffer());
+  return new Blob([source], { type: first === PNG_BEGINS ? 'image/png' : 'image/jpeg' });
+};
+
 const setPicture = async () => {
   const source = input.files?.[0];
   if (!source) throw new CallError('media_missing');
@@ -125,7 +132,9 @@ const setPicture = async () => {
   } catch {
     throw new CallError('not_a_picture');
   }
-  const { status } = await WPP.profile.setMyProfilePicture(await dataUrlOf(source));
+  const { status } = await WPP.profile.setMyProfilePicture(
+    await dataUrlOf(await typed(source)),
+  );
   if (status !== 200) throw new CallError('refused', `status ${status}`);
 };
 
