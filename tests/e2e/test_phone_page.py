@@ -23,6 +23,8 @@ from tests.integration.switch_device import DeviceKeys, Line, open_line
 pytestmark = pytest.mark.browser
 
 ANN, BOB = "15550001", "15550002"
+# The page reads the phone anew once a second, in turns that take seconds on a busy machine.
+expect.set_options(timeout=20_000)
 WIDTHS = (360, 1280)
 
 

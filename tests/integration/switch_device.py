@@ -20,7 +20,7 @@ from sandbox.server import Sandbox
 from schemas import switch_wire as wire
 
 F = TypeVar("F")
-FRAME_TIMEOUT_S = 5.0
+FRAME_TIMEOUT_S = 15.0
 
 
 class DeviceKeys:
