@@ -190,6 +190,10 @@ def _print_one(where: Target, view: WebhookView, *, hint: str = "") -> Exit:
         rows.append(("waiting", str(left.waiting)))
         rows.append(("dead", str(left.dead)))
         rows.append(("unread", str(left.unread)))
+    rows += [
+        ("lost", f"events {loss.from_sequence} to {loss.to_sequence} of the stream")
+        for loss in view.losses
+    ]
     if view.secret is not None:
         rows.append(("secret", view.secret))
     for name, value in rows:

@@ -36,6 +36,8 @@ def target_of(found: ChatMessage, act: MessageKind, *, now: float) -> MessageRef
         _check_edit(found, mine, now)
     if act is MessageKind.DELETE and not mine:
         raise _not_changeable("Only what this session's account sent can be deleted for everyone.")
+    if act is MessageKind.FORWARD and found.kind is MessageKind.POLL:
+        raise _not_changeable("A poll can't be forwarded; send it as a new one.")
     author = found.from_id if found.chat_id.endswith(_GROUP) and not mine else None
     return MessageRef(found.message_id, found.chat_id, mine, author)
 

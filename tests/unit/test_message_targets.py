@@ -57,7 +57,7 @@ def received(**fields: Any) -> ChatMessage:
         (received(chat_id=GROUP), FORWARD, FRIEND),
         (sent(state=MessageState.UNKNOWN), DELETE, None),
         (sent(state=MessageState.ACCEPTED, created_at=NOW - 9_999, state_at=None), EDIT, None),
-        (sent(kind=MessageKind.POLL), FORWARD, None),
+        (sent(kind=MessageKind.LOCATION), FORWARD, None),
     ],
 )
 def test_the_whole_key_comes_from_the_ledger(
@@ -77,6 +77,7 @@ def test_the_whole_key_comes_from_the_ledger(
         (sent(state_at=NOW - EDIT_WINDOW_S - 1), EDIT, ErrorCode.MESSAGE_NOT_CHANGEABLE),
         (sent(state=MessageState.FAILED), REACTION, ErrorCode.MESSAGE_NOT_CHANGEABLE),
         (sent(deleted=True), FORWARD, ErrorCode.MESSAGE_NOT_CHANGEABLE),
+        (received(kind=MessageKind.POLL), FORWARD, ErrorCode.MESSAGE_NOT_CHANGEABLE),
         (sent(kind=MessageKind.REACTION), DELETE, ErrorCode.MESSAGE_NOT_FOUND),
         (sent(kind=MessageKind.EDIT), REACTION, ErrorCode.MESSAGE_NOT_FOUND),
     ],
