@@ -26,7 +26,7 @@ from cli.context_commands import add_config_commands, add_context_commands
 from cli.exit_codes import Exit, exit_code
 from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands
-from cli.options import HERE, ONCE, Target, Watch
+from cli.options import HERE, ONCE, Form, Target, Watch
 from cli.session_commands import add_session_commands
 from cli.webhook_commands import add_webhook_commands
 from schemas.errors import BlazzError
@@ -208,12 +208,24 @@ def tui(
 @app.command(group=_look)
 def doctor(
     *,
-    format: Annotated[Literal["text", "json"], Parameter(help="How to print.")] = "text",
+    format: Annotated[
+        Literal["text", "json", "nagios", "prometheus"], Parameter(help="How to print.")
+    ] = "text",
+    machine: Annotated[bool, Parameter(help="Look at this machine.")] = True,
+    fleet: Annotated[bool, Parameter(help="Look at the fleet that is named or in use.")] = True,
+    config: FleetConfig = None,
+    target: Target = HERE,
 ) -> None:
-    """Check what this machine needs; each finding prints its fix."""
-    from cli.doctor import run_doctor
+    """Check what this machine and its fleet need; each finding prints its fix.
 
-    _exit(_guarded(lambda: run_doctor(format)))
+    Exit codes: 0 nothing failed, 1 something did; with --format nagios its plugins' 0, 1, 2. With
+    --config (or a `blazz up` that runs here) it looks at the bus and the stores as well.
+    """
+    from cli.doctor import DoctorOptions, run_doctor
+
+    form = "json" if target.form is Form.JSON else format
+    options = DoctorOptions(target=target if fleet else None, config=config, machine=machine)
+    _exit(_guarded(lambda: run_doctor(form, options)))
 
 
 @key.command
@@ -347,7 +359,7 @@ def _finish(
     _exit(_guarded(lambda: uvloop.run(with_signals()), machine=logs))
 
 
-def _guarded(run: Callable[[], Exit], *, machine: bool = False) -> Exit:
+def _guarded(run: Callable[[], int], *, machine: bool = False) -> int:
     """Turn a `BlazzError` into words (or a log line, for a process) and an exit code."""
     try:
         return run()
@@ -384,5 +396,5 @@ def _report(error: BlazzError, machine: bool) -> Exit:
     return exit_code(error.code, error.spec.http)
 
 
-def _exit(code: Exit) -> NoReturn:
+def _exit(code: int) -> NoReturn:
     sys.exit(int(code))

@@ -20,6 +20,8 @@ from schemas.errors import BlazzError, ErrorCode
 
 URL_VARIABLE: Final = "BLAZZ_API_URL"
 KEY_VARIABLE: Final = "BLAZZ_API_KEY"
+LOCAL: Final = "local"
+"""The name of a fleet that runs on this machine."""
 KEY_FILE_VARIABLE: Final = "BLAZZ_API_KEY_FILE"
 
 
@@ -113,7 +115,7 @@ def _local(folder: Path) -> Fleet:
             f"no fleet was started in {folder}: name one with --context or --data-dir, or set "
             f"{URL_VARIABLE} and {KEY_FILE_VARIABLE}",
         )
-    return Fleet("local", info.api_url, read_key(info.api_key_file))
+    return Fleet(LOCAL, info.api_url, read_key(info.api_key_file))
 
 
 def _incomplete(what: str, needs: str) -> BlazzError:

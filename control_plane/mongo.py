@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 
 from schemas.errors import BlazzError, ErrorCode
 
@@ -62,6 +62,16 @@ async def open_database(uri: str, database: str) -> AsyncIterator[Any]:
         yield client[database]
     finally:
         client.close()
+
+
+async def ping(uri: str, database: str) -> None:
+    """One round trip. Raises `ledger_unavailable` with the failure's kind: the driver's words may
+    hold the address, and with it a password."""
+    try:
+        async with open_database(uri, database) as base:
+            await base.command("ping")
+    except PyMongoError as error:
+        raise BlazzError(ErrorCode.LEDGER_UNAVAILABLE, type(error).__name__) from None
 
 
 def read_uri(path: Path | None, part: str) -> str:
