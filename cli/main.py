@@ -313,6 +313,7 @@ def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoR
     _finish(run)
 
 
+app.register_install_completion_command(help="Have your shell complete `blazz` commands.")
 add_bench_commands(bench, _operating)
 add_node_commands(_node, _operating)
 add_session_commands(session, _operating)
