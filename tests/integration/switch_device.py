@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -62,7 +63,9 @@ class Line:
         seq = getattr(frame, "seq", 0)
         if seq:
             self._keys.stored_seq = max(self._keys.stored_seq, seq)
-            await self.post(wire.Stored(seq=seq))
+            # The switch may have hung up meanwhile; what it had sent before is still to be read.
+            with contextlib.suppress(aiohttp.ClientConnectionResetError):
+                await self.post(wire.Stored(seq=seq))
         if isinstance(frame, wire.Paired):
             self._keys.device_id = frame.device_id
         return frame
