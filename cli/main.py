@@ -187,9 +187,12 @@ def tui(
     at: Annotated[
         str | None, Parameter(help="The fleet as it was: 14:05 (UTC), -10m, or an ISO time.")
     ] = None,
+    browser: Annotated[
+        int | None, Parameter(help="Serve it, read-only, to a browser of this machine: a port.")
+    ] = None,
 ) -> None:
     """Watch and operate the fleet, live, in the terminal."""
-    from cli.view import TuiOptions, run_tui_command
+    from cli.view import TuiOptions, run_tui_command, tui_words
 
     options = TuiOptions(
         data_dir=data_dir,
@@ -202,6 +205,10 @@ def tui(
         light=light,
         at=at,
     )
+    if browser is not None:
+        from cli.browser import run_browser
+
+        _finish(lambda stop: run_browser(tui_words(options), browser, stop))
     _exit(_guarded(lambda: run_tui_command(options)))
 
 

@@ -64,6 +64,26 @@ def run_tui_command(options: TuiOptions) -> Exit:
     return Exit.OK
 
 
+def tui_words(options: TuiOptions) -> tuple[str, ...]:
+    """The words of `blazz tui` that say the same, but for whether it may act."""
+    said: tuple[tuple[str, object], ...] = (
+        ("--data-dir", options.data_dir),
+        ("--server", options.server),
+        ("--seed-file", options.seed_file),
+        ("--context", options.context),
+        ("--at", options.at),
+    )
+    flags = (
+        ("production", options.production or None),
+        ("low-bandwidth", options.low_bandwidth),
+        ("light", options.light),
+    )
+    return (
+        *(word for flag, value in said if value is not None for word in (flag, str(value))),
+        *(f"--{'' if on else 'no-'}{flag}" for flag, on in flags if on is not None),
+    )
+
+
 async def _show(options: TuiOptions) -> None:
     options = of_context(options)
     info = _stack(options)
