@@ -25,10 +25,10 @@ from cli.exit_codes import Exit
 from cli.stack import NodePlan
 from sandbox.phone import Phone
 from schemas.api_messages import NewMessage
+from schemas.keys import snapshot_key
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotPointer
 from schemas.states import EngineKind
-from schemas.subjects import snapshot_key
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket

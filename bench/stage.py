@@ -20,11 +20,11 @@ from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import NewSession, QrView, SessionPage, SessionView
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import snapshot_head_key
 from schemas.pacing import UNPACED
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotHead
 from schemas.states import EngineKind, SessionState
-from schemas.subjects import snapshot_head_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from swarm_node.engines.chromium.settings import ChromiumSettings

@@ -14,6 +14,7 @@ import msgspec
 
 from schemas import ids
 from schemas.events import Event, SessionStateChanged
+from schemas.keys import assignment_key, capacity_key, node_key, observed_key, session_key
 from schemas.records import (
     Assignment,
     CapacityRecord,
@@ -24,13 +25,6 @@ from schemas.records import (
     SessionRecord,
 )
 from schemas.states import DesiredState, EngineKind, SessionState
-from schemas.subjects import (
-    assignment_key,
-    capacity_key,
-    node_key,
-    observed_key,
-    session_key,
-)
 from tui.changes import (
     Batch,
     BusUp,

@@ -26,10 +26,10 @@ from control_plane.vault.master_keys import MasterKey, MasterKeyRing, read_keys,
 from control_plane.vault.settings import VaultSettings
 from control_plane.vault.vault import Vault, key_file, open_vault
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import snapshot_head_key
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotGeneration, SnapshotHead, SnapshotObject
 from schemas.states import EngineKind
-from schemas.subjects import snapshot_head_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from swarm_node.core.snapshot_format import associated_data, decode

@@ -25,6 +25,15 @@ from schemas import log_keys
 from schemas.api import ErasureView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import TenantId
+from schemas.keys import (
+    API_KEYS_PREFIX,
+    ERASURES_PREFIX,
+    LINK_TOKENS_PREFIX,
+    SESSIONS_PREFIX,
+    SNAPSHOT_HEADS_PREFIX,
+    erasure_key,
+    tenant_key,
+)
 from schemas.records import (
     ApiKeyRecord,
     ErasureRecord,
@@ -36,15 +45,6 @@ from schemas.records import (
 from schemas.resources import ACCESS, FLEET
 from schemas.snapshots import SnapshotHead
 from schemas.states import DesiredState
-from schemas.subjects import (
-    API_KEYS_PREFIX,
-    ERASURES_PREFIX,
-    LINK_TOKENS_PREFIX,
-    SESSIONS_PREFIX,
-    SNAPSHOT_HEADS_PREFIX,
-    erasure_key,
-    tenant_key,
-)
 from schemas.tenant_data import tenant_subjects
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream

@@ -27,20 +27,17 @@ from schemas.history import (
     HistoryWrite,
     PastPulse,
 )
-from schemas.records import LeaseRecord
-from schemas.resources import FLEET
-from schemas.subjects import (
+from schemas.keys import (
     ASSIGNMENTS_PREFIX,
     CAPACITY_PREFIX,
-    HISTORY_BASELINES,
-    HISTORY_NODES,
-    HISTORY_PULSES,
     INTENTS_PREFIX,
     NODES_PREFIX,
     OBSERVED_PREFIX,
     SESSIONS_PREFIX,
-    history_of_tenant,
 )
+from schemas.records import LeaseRecord
+from schemas.resources import FLEET
+from schemas.subjects import HISTORY_BASELINES, HISTORY_NODES, HISTORY_PULSES, history_of_tenant
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream
 from schemas.transport.kv import Bucket

@@ -27,10 +27,10 @@ from schemas.commands import (
 )
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import SessionId, TenantId
+from schemas.keys import assignment_key, session_key
 from schemas.records import Assignment, SessionRecord
 from schemas.resources import FLEET
 from schemas.states import DesiredState, EngineKind, SessionState
-from schemas.subjects import assignment_key, session_key
 from schemas.transport.kv import Bucket
 
 T = TypeVar("T", bound=msgspec.Struct)

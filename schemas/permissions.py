@@ -8,18 +8,15 @@ from collections.abc import Iterable
 
 import msgspec
 
+from schemas.keys import lease_epoch_key, lease_key, node_key, observed_key
 from schemas.resources import EVENTS, FLEET, FLEET_HISTORY, bucket_stream, bucket_subject
 from schemas.subjects import (
     ALL_ANNOUNCES,
     ALL_HEARTBEATS,
     ROOT,
     events_of_node,
-    lease_epoch_key,
-    lease_key,
     node_commands,
     node_everything,
-    node_key,
-    observed_key,
 )
 
 

@@ -1,6 +1,7 @@
 """Records: the values kept in the buckets and streams, and the nodes' reports.
 
-Owns their fields. Never a name of a bucket or key: see `subjects.py` and `resources.py`.
+Owns their fields. Never a name of a bucket or key: see `keys.py`,
+`subjects.py` and `resources.py`.
 Times are Unix seconds and only for people; who is alive is judged by the reader's own clock.
 """
 

@@ -7,6 +7,7 @@ kept under other names (sessions' records, snapshots, API keys, link tokens) is 
 
 from typing import Final
 
+from schemas.keys import NAMES_PREFIX, PACING_PREFIXES, pacing_settings_key, webhooks_prefix
 from schemas.resources import (
     ACCESS,
     AUDIT,
@@ -28,8 +29,6 @@ from schemas.resources import (
     bucket_subject,
 )
 from schemas.subjects import (
-    NAMES_PREFIX,
-    PACING_PREFIXES,
     dead_of_tenant,
     events_of_tenant,
     history_of_tenant,
@@ -39,8 +38,6 @@ from schemas.subjects import (
     ledger_tenant,
     media_of_tenant,
     outbox_of_tenant,
-    pacing_settings_key,
-    webhooks_prefix,
 )
 
 

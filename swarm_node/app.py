@@ -17,10 +17,11 @@ import uuid_utils
 from schemas import log_keys
 from schemas.commands import AskTold, FetchMedia, MediaChunk, Pong, Told
 from schemas.events import Event
+from schemas.keys import assignment_key, observed_key
 from schemas.records import Assignment, LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
-from schemas.subjects import assignment_key, node_media, node_told, node_vault, observed_key
 from schemas.subjects import event as event_subject
+from schemas.subjects import node_media, node_told, node_vault
 from schemas.timing import PROFILES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus

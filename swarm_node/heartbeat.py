@@ -14,9 +14,10 @@ import structlog
 
 from schemas import log_keys
 from schemas.errors import BlazzError
+from schemas.keys import node_key
 from schemas.records import Heartbeat, NodeRecord, SessionLoad
 from schemas.resources import FLEET
-from schemas.subjects import node_announce, node_heartbeat, node_key
+from schemas.subjects import node_announce, node_heartbeat
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from schemas.transport.typed import publish

@@ -11,6 +11,14 @@ which the bucket's changes come in.
 
 from typing import TypeVar
 
+from schemas.keys import (
+    ASSIGNMENTS_PREFIX,
+    CAPACITY_PREFIX,
+    INTENTS_PREFIX,
+    NODES_PREFIX,
+    OBSERVED_PREFIX,
+    SESSIONS_PREFIX,
+)
 from schemas.records import (
     Assignment,
     CapacityRecord,
@@ -19,14 +27,6 @@ from schemas.records import (
     NodeRecord,
     SessionObserved,
     SessionRecord,
-)
-from schemas.subjects import (
-    ASSIGNMENTS_PREFIX,
-    CAPACITY_PREFIX,
-    INTENTS_PREFIX,
-    NODES_PREFIX,
-    OBSERVED_PREFIX,
-    SESSIONS_PREFIX,
 )
 from tui.changes import (
     Batch,

@@ -6,9 +6,9 @@ Owns that all replicas use the same one. Never logs or answers it.
 import secrets
 from typing import Final
 
+from schemas.keys import MESSAGE_ID_SECRET_KEY
 from schemas.records import MessageIdSecret
 from schemas.resources import ACCESS
-from schemas.subjects import MESSAGE_ID_SECRET_KEY
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict
 

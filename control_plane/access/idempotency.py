@@ -9,9 +9,9 @@ import time
 
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import TenantId
+from schemas.keys import idempotency_key
 from schemas.records import IdempotencyRecord
 from schemas.resources import IDEMPOTENCY
-from schemas.subjects import idempotency_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict
 

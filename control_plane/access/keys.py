@@ -17,6 +17,14 @@ from control_plane.core import api_keys
 from control_plane.ports import Principal
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ApiKeyId, SessionId, TenantId
+from schemas.keys import (
+    API_KEYS_PREFIX,
+    api_key_key,
+    erasure_key,
+    event_ticket_key,
+    link_token_key,
+    tenant_key,
+)
 from schemas.records import (
     ApiKeyRecord,
     ErasureRecord,
@@ -25,14 +33,6 @@ from schemas.records import (
     TenantRecord,
 )
 from schemas.resources import ACCESS
-from schemas.subjects import (
-    API_KEYS_PREFIX,
-    api_key_key,
-    erasure_key,
-    event_ticket_key,
-    link_token_key,
-    tenant_key,
-)
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict, Delete
 

@@ -7,9 +7,9 @@ import time
 from typing import Final
 
 from schemas.errors import BlazzError
+from schemas.keys import tenant_key
 from schemas.records import TenantRecord
 from schemas.resources import ACCESS
-from schemas.subjects import tenant_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 

@@ -14,9 +14,9 @@ import msgspec
 from schemas.api_accounts import TenantChange
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import TenantId
+from schemas.keys import tenant_key
 from schemas.records import TenantRecord
 from schemas.resources import ACCESS
-from schemas.subjects import tenant_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict, Entry
 

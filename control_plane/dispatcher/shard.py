@@ -25,17 +25,11 @@ from control_plane.pacing.desk import PacingDesk
 from control_plane.state.fleet_state import FleetState
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import CONTACTS_PREFIX, contact_of_key
 from schemas.pacing import AskLane, LaneReport
 from schemas.records import LeaseRecord
 from schemas.resources import OUTBOX, PACING, bucket_stream, bucket_subject
-from schemas.subjects import (
-    CONTACTS_PREFIX,
-    contact_of_key,
-    lane_of_subject,
-    lane_reports,
-    outbox_shard,
-    shard_of,
-)
+from schemas.subjects import lane_of_subject, lane_reports, outbox_shard, shard_of
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.jetstream import JetStream

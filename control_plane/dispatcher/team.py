@@ -16,9 +16,9 @@ from control_plane.dispatcher.shard import ShardDispatcher
 from control_plane.state.fleet_state import FleetState
 from schemas import log_keys
 from schemas.errors import BlazzError
+from schemas.keys import DISPATCHER_LEASE, lease_key
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET
-from schemas.subjects import DISPATCHER_LEASE, lease_key
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket

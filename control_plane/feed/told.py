@@ -16,12 +16,12 @@ from schemas import ids
 from schemas.commands import AskTold, Told
 from schemas.envelope import HEADER_MESSAGE_ID
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import erasure_key
 from schemas.records import ErasureRecord
 from schemas.resources import ACCESS, EVENTS
 from schemas.subjects import (
     ALL_NODE_TOLD,
     CONTROL_PLANE,
-    erasure_key,
     events_of_session,
     node_of_event_subject,
     node_told,

@@ -16,9 +16,9 @@ import structlog
 from control_plane.core.contacts import chat_digest
 from control_plane.core.pacing import LocalTime, resolve
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import OPT_OUTS_PREFIX, PACING_SETTINGS_PREFIX, pacing_settings_key
 from schemas.pacing import OptOutRecord, PacingRules, PacingSettings
 from schemas.resources import PACING
-from schemas.subjects import OPT_OUTS_PREFIX, PACING_SETTINGS_PREFIX, pacing_settings_key
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket

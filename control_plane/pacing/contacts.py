@@ -20,10 +20,11 @@ from control_plane.pacing.book import PacingBook
 from schemas import log_keys
 from schemas.errors import BlazzError
 from schemas.events import Event, MessageReceived, SessionLinked
+from schemas.keys import alias_key, contact_key, linked_key, opt_out_key
 from schemas.pacing import ChatAlias, ContactRecord, LinkedRecord, OptOutRecord
 from schemas.resources import EVENTS, PACING
 from schemas.states import MessageDirection
-from schemas.subjects import alias_key, contact_key, events_named, linked_key, opt_out_key
+from schemas.subjects import events_named
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.durable import DurableSpec, Work, consume

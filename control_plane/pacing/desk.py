@@ -17,6 +17,7 @@ from control_plane.core.pacing import Go, Hold, Standing, decide
 from control_plane.pacing.book import PacingBook, local_time
 from control_plane.state.fleet_state import FleetState
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import contact_key, linked_key, pacing_state_key
 from schemas.pacing import (
     ContactRecord,
     LinkedRecord,
@@ -25,7 +26,6 @@ from schemas.pacing import (
     SendClass,
 )
 from schemas.resources import PACING
-from schemas.subjects import contact_key, linked_key, pacing_state_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict, Entry
 

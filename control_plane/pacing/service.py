@@ -17,6 +17,7 @@ from schemas.api import Page
 from schemas.api_sending import OptOutView, OutboxView, PacingView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import ChatId, SessionId, TenantId
+from schemas.keys import linked_key, pacing_settings_key, pacing_state_key
 from schemas.pacing import (
     AskLane,
     LaneReport,
@@ -27,13 +28,7 @@ from schemas.pacing import (
     PacingState,
 )
 from schemas.resources import PACING
-from schemas.subjects import (
-    lane_reports,
-    linked_key,
-    pacing_settings_key,
-    pacing_state_key,
-    shard_of,
-)
+from schemas.subjects import lane_reports, shard_of
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from schemas.transport.typed import request

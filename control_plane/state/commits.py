@@ -14,8 +14,8 @@ import msgspec
 
 from control_plane.core.backoff import delay_s
 from control_plane.state.fleet_state import FleetState
+from schemas.keys import capacity_key
 from schemas.records import CapacityRecord
-from schemas.subjects import capacity_key
 from schemas.transport.kv import Bucket, Delete, Entry, Put
 
 T = TypeVar("T", bound=msgspec.Struct)

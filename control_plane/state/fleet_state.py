@@ -15,19 +15,7 @@ from control_plane.core import fleet, session_view
 from control_plane.core.liveness import LivenessRules
 from control_plane.state.node_signs import NodeSigns
 from schemas.api import SessionView
-from schemas.records import (
-    Assignment,
-    CapacityRecord,
-    Heartbeat,
-    LeaseRecord,
-    NodeIntent,
-    NodeRecord,
-    SessionObserved,
-    SessionRecord,
-)
-from schemas.snapshots import SnapshotHead
-from schemas.states import DesiredState
-from schemas.subjects import (
+from schemas.keys import (
     ASSIGNMENTS_PREFIX,
     CAPACITY_PREFIX,
     DISPATCHER_LEASE,
@@ -40,6 +28,18 @@ from schemas.subjects import (
     assignment_key,
     lease_key,
 )
+from schemas.records import (
+    Assignment,
+    CapacityRecord,
+    Heartbeat,
+    LeaseRecord,
+    NodeIntent,
+    NodeRecord,
+    SessionObserved,
+    SessionRecord,
+)
+from schemas.snapshots import SnapshotHead
+from schemas.states import DesiredState
 
 log = structlog.get_logger()
 

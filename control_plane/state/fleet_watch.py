@@ -14,9 +14,10 @@ import structlog
 
 from control_plane.state.fleet_state import FleetState
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import FLEET_WATCHED
 from schemas.records import Heartbeat
 from schemas.resources import FLEET
-from schemas.subjects import ALL_HEARTBEATS, FLEET_WATCHED
+from schemas.subjects import ALL_HEARTBEATS
 from schemas.transport import typed
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus

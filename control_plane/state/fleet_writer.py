@@ -19,6 +19,7 @@ from control_plane.core.placement import Unplaceable, Wanted, place
 from control_plane.state.commits import TRIES_MAX, Commits
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import assignment_key, observed_key, session_key, session_name_key
 from schemas.records import (
     Assignment,
     SessionNameRecord,
@@ -26,12 +27,6 @@ from schemas.records import (
     SessionRecord,
 )
 from schemas.states import DesiredState
-from schemas.subjects import (
-    assignment_key,
-    observed_key,
-    session_key,
-    session_name_key,
-)
 from schemas.transport.kv import Conflict, Delete, Entry, Put
 
 log = structlog.get_logger()

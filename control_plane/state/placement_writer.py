@@ -15,8 +15,8 @@ from control_plane import metrics
 from control_plane.state.commits import TRIES_MAX, Commits
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import assignment_key, node_intent_key, observed_key
 from schemas.records import Assignment, NodeIntent
-from schemas.subjects import assignment_key, node_intent_key, observed_key
 from schemas.transport.kv import Conflict, Delete, Put
 
 log = structlog.get_logger()

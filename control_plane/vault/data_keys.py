@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from control_plane.vault.master_keys import KEY_BYTES, MasterKey, MasterKeyRing
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import DATA_KEYS_PREFIX, data_key_key
 from schemas.resources import ACCESS
 from schemas.snapshots import DataKeyRecord
-from schemas.subjects import DATA_KEYS_PREFIX, data_key_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict, Entry
 

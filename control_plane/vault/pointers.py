@@ -17,15 +17,15 @@ import msgspec
 
 from control_plane.core.snapshot_commit import head_of
 from schemas.errors import BlazzError, ErrorCode
-from schemas.resources import FLEET
-from schemas.snapshots import SnapshotGeneration, SnapshotHead, SnapshotPointer
-from schemas.subjects import (
+from schemas.keys import (
     SNAPSHOT_HEADS_PREFIX,
     assignment_key,
     snapshot_head_key,
     snapshot_key,
     snapshot_older_key,
 )
+from schemas.resources import FLEET
+from schemas.snapshots import SnapshotGeneration, SnapshotHead, SnapshotPointer
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict, Delete, Fence, Put

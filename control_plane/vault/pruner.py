@@ -19,10 +19,10 @@ from control_plane.vault.pointers import Pointers
 from control_plane.vault.settings import VaultSettings
 from control_plane.vault.store import SnapshotStore, StoredObject, read_back
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import assignment_key, erasure_key, session_key
 from schemas.records import Assignment, ErasureRecord, LeaseRecord, SessionRecord
 from schemas.resources import ACCESS, FLEET
 from schemas.snapshots import SnapshotGeneration, SnapshotHead, SnapshotPointer
-from schemas.subjects import assignment_key, erasure_key, session_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from schemas.transport.lease import Lease, LeaseSpec, lead

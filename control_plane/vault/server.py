@@ -34,6 +34,7 @@ from schemas.commands import (
     SnapshotStored,
 )
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import assignment_key
 from schemas.records import Assignment
 from schemas.resources import FLEET
 from schemas.snapshots import OBJECT_BYTES_MAX
@@ -41,7 +42,6 @@ from schemas.subjects import (
     ALL_NODE_VAULT_COMMITS,
     ALL_NODE_VAULT_GETS,
     ALL_NODE_VAULT_PUTS,
-    assignment_key,
     node_vault,
 )
 from schemas.transport import typed

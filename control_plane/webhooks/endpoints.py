@@ -15,8 +15,8 @@ import structlog
 from schemas import log_keys
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import WebhookId
+from schemas.keys import WEBHOOKS_PREFIX, webhook_key, webhooks_prefix
 from schemas.resources import WEBHOOKS
-from schemas.subjects import WEBHOOKS_PREFIX, webhook_key, webhooks_prefix
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict
 from schemas.transport.watch import ChangeKind, watch_typed

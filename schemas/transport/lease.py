@@ -24,9 +24,9 @@ import msgspec
 import structlog
 
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import lease_epoch_key, lease_key
 from schemas.records import EpochRecord, LeaseRecord
 from schemas.resources import FLEET
-from schemas.subjects import lease_epoch_key, lease_key
 from schemas.timing import TimingProfile
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus

@@ -25,11 +25,11 @@ from control_plane.ledger.opening import TenantRetention, open_ledger
 from control_plane.ledger.port import Change, Ledger, LedgerQuery
 from control_plane.ledger.settings import LedgerSettings, LedgerStoreKind
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import tenant_key
 from schemas.messages import ChatMessage, Location
 from schemas.records import TenantRecord
 from schemas.resources import ACCESS
 from schemas.states import MessageDirection, MessageKind, MessageState
-from schemas.subjects import tenant_key
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.ensure import ensure_all

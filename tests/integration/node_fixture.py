@@ -23,12 +23,13 @@ from sandbox.settings import SandboxSettings
 from schemas import commands as c
 from schemas.events import Event, SessionStateChanged
 from schemas.ids import message_id, session_id
+from schemas.keys import observed_key
 from schemas.messages import Text
 from schemas.permissions import inbox_prefix
 from schemas.records import SessionObserved
 from schemas.resources import EVENTS, FLEET
 from schemas.states import EngineKind, SessionState
-from schemas.subjects import EVENTS_ALL, node_command, observed_key
+from schemas.subjects import EVENTS_ALL, node_command
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream, StoredMessage

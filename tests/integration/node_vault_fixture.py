@@ -23,11 +23,12 @@ from control_plane.vault.jetstream_store import JetStreamSnapshotStore
 from control_plane.vault.pointers import Pointers
 from control_plane.vault.server import VaultServer
 from schemas import commands as c
+from schemas.keys import assignment_key
 from schemas.records import Assignment
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotGeneration
 from schemas.states import EngineKind, SessionState
-from schemas.subjects import assignment_key, node_vault
+from schemas.subjects import node_vault
 from schemas.timing import FAST
 from schemas.transport.kv import Bucket
 from schemas.transport.typed import request

@@ -22,6 +22,7 @@ from schemas.api import NewSession, SessionView
 from schemas.commands import FetchMedia, MediaChunk
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event, MessageAck, MessageReceived, SessionQrIdle
+from schemas.keys import capacity_key, node_key
 from schemas.messages import MEDIA_CHUNK_BYTES, ChatMessage, Media, MediaRef, Text
 from schemas.records import CapacityRecord, Heartbeat, NodeRecord
 from schemas.resources import EVENTS, FLEET
@@ -33,7 +34,7 @@ from schemas.states import (
     MessageState,
     SessionState,
 )
-from schemas.subjects import capacity_key, event, node_heartbeat, node_key, node_media
+from schemas.subjects import event, node_heartbeat, node_media
 from schemas.transport import typed
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream

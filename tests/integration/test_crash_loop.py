@@ -17,10 +17,10 @@ from control_plane.core.reconcile import PlanRules
 from sandbox.phone import PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import NewSession
+from schemas.keys import assignment_key
 from schemas.records import Assignment
 from schemas.resources import FLEET
 from schemas.states import EngineKind, NodeState, SessionState
-from schemas.subjects import assignment_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from swarm_node.core.backoff import BackoffPolicy

@@ -17,7 +17,7 @@ import pytest
 
 from cli.embedded.identities import Identity
 from cli.embedded.server import EmbeddedNats, EmbeddedSettings
-from schemas import subjects
+from schemas import keys, subjects
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import EpochRecord
 from schemas.resources import EVENTS, FLEET
@@ -151,9 +151,9 @@ async def test_the_server_ends_with_a_killed_parent_and_frees_the_directory(
 
 async def test_a_node_may_do_what_a_node_does(node: Bus, bus: Bus) -> None:
     fleet = Bucket(node, FLEET)
-    revision = await fleet.put(subjects.node_key("node-1"), VALUE)
-    assert (await fleet.get(subjects.node_key("node-1"), EpochRecord)).revision == revision
-    await fleet.put(subjects.observed_key("node-1", "ses_1"), VALUE)
+    revision = await fleet.put(keys.node_key("node-1"), VALUE)
+    assert (await fleet.get(keys.node_key("node-1"), EpochRecord)).revision == revision
+    await fleet.put(keys.observed_key("node-1", "ses_1"), VALUE)
     await typed.publish_durable(node, "blazz.event.node-1.t.s.session.state", VALUE, "e1")
     async with bus.subscribe(subjects.ALL_HEARTBEATS) as pulses:
         await typed.publish(node, subjects.node_heartbeat("node-1"), VALUE)
@@ -172,13 +172,13 @@ async def test_a_node_may_do_what_a_node_does(node: Bus, bus: Bus) -> None:
 async def test_a_node_is_refused_everything_that_is_not_its_own(node: Bus, bus: Bus) -> None:
     fleet = Bucket(node, FLEET)
     for key in (
-        subjects.node_key("node-2"),
-        subjects.lease_key("node", "node-2"),
-        subjects.lease_key("leader", "reconciler"),
-        subjects.observed_key("node-2", "ses_1"),
-        subjects.assignment_key("ses_1"),
-        subjects.capacity_key("node-1"),
-        subjects.session_key("t", "ses_1"),
+        keys.node_key("node-2"),
+        keys.lease_key("node", "node-2"),
+        keys.lease_key("leader", "reconciler"),
+        keys.observed_key("node-2", "ses_1"),
+        keys.assignment_key("ses_1"),
+        keys.capacity_key("node-1"),
+        keys.session_key("t", "ses_1"),
     ):
         await forbidden(fleet.put(key, VALUE))
     await forbidden(Bucket(node, "blazz_access").get_raw("key.a"))
@@ -211,7 +211,7 @@ async def _subscription(node: Bus, subject: str) -> AsyncGenerator[None, None]:
 
 async def test_a_viewer_sees_the_fleet_and_changes_nothing(nats: EmbeddedNats, bus: Bus) -> None:
     profile = msgspec.structs.replace(QUICK, jetstream_timeout_s=1.0)
-    await Bucket(bus, FLEET).put(subjects.node_key("node-1"), VALUE)
+    await Bucket(bus, FLEET).put(keys.node_key("node-1"), VALUE)
     await typed.publish_durable(bus, "blazz.event.n.t.s.x", VALUE, "e1")
     async with Bus.connect(nats.bus_settings(nats.viewer, profile=profile)) as viewer:
         async with aclosing(watch(Bucket(viewer, FLEET), "node.")) as changes:

@@ -40,10 +40,10 @@ from schemas.api import (
 from schemas.api_messages import NewMessage
 from schemas.commands import COMMANDS
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import snapshot_head_key
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotHead
 from schemas.states import MessageState, SessionState
-from schemas.subjects import snapshot_head_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from tests.waiting import eventually

@@ -11,6 +11,7 @@ from control_plane.core.liveness import LivenessRules
 from control_plane.history import Historian
 from control_plane.state.fleet_state import FleetState
 from schemas.history import HistoryBaseline, HistoryPage, HistoryPulses
+from schemas.keys import assignment_key, node_key
 from schemas.records import Heartbeat, LeaseRecord
 from schemas.resources import FLEET, FLEET_HISTORY
 from schemas.subjects import (
@@ -18,9 +19,7 @@ from schemas.subjects import (
     HISTORY_BASELINES,
     HISTORY_NODES,
     HISTORY_PULSES,
-    assignment_key,
     history_of_tenant,
-    node_key,
 )
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus

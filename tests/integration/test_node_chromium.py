@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from schemas import commands as c
+from schemas.keys import node_key
 from schemas.records import NodeRecord
 from schemas.resources import FLEET
 from schemas.states import EngineKind, MessageState, SessionState
-from schemas.subjects import node_key
 from schemas.transport.kv import Bucket
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from tests.integration.node_fixture import (  # noqa: F401

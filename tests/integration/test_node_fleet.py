@@ -15,17 +15,12 @@ import pytest
 from schemas import commands as c
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import MessageReceived
+from schemas.keys import assignment_key, lease_key, node_key
 from schemas.messages import MEDIA_CHUNK_BYTES, Media, MediaRef
 from schemas.records import Assignment, Heartbeat, LeaseRecord, NodeRecord
 from schemas.resources import FLEET
 from schemas.states import EngineKind, MessageKind, MessageState, SessionState
-from schemas.subjects import (
-    ALL_HEARTBEATS,
-    ALL_NODE_MEDIA,
-    assignment_key,
-    lease_key,
-    node_key,
-)
+from schemas.subjects import ALL_HEARTBEATS, ALL_NODE_MEDIA
 from schemas.transport.connection import BusMessage
 from schemas.transport.kv import Bucket
 from schemas.transport.typed import serve, subscribe

@@ -14,12 +14,13 @@ from sandbox.phone import PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import SessionView
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import lease_key
 from schemas.messages import ChatMessage, Text
 from schemas.pacing import LaneState, PacingRules, PacingSettings
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET
 from schemas.states import MessageState, NodeState
-from schemas.subjects import OUTBOX_SHARDS, lease_key
+from schemas.subjects import OUTBOX_SHARDS
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from tests.integration.control_fixture import (

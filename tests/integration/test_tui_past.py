@@ -13,10 +13,11 @@ from control_plane.core.liveness import LivenessRules
 from control_plane.history import Historian
 from control_plane.state.fleet_state import FleetState
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import observed_key
 from schemas.records import LeaseRecord
 from schemas.resources import FLEET, FLEET_HISTORY
 from schemas.states import SessionState
-from schemas.subjects import HISTORY_BASELINES, observed_key
+from schemas.subjects import HISTORY_BASELINES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream

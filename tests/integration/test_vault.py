@@ -19,10 +19,11 @@ from control_plane.vault.server import VaultServer
 from control_plane.vault.store import PART_BYTES, StoredObject
 from schemas.commands import CommitSnapshot, PutSnapshotChunk, SnapshotStored
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import assignment_key, snapshot_head_key
 from schemas.records import Assignment
 from schemas.resources import FLEET, VAULT
 from schemas.snapshots import DELTAS_MAX, SnapshotHead, SnapshotObject, SnapshotPointer
-from schemas.subjects import assignment_key, node_vault, snapshot_head_key, vault_object, vault_seal
+from schemas.subjects import node_vault, vault_object, vault_seal
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.jetstream import JetStream
 from schemas.transport.kv import Bucket

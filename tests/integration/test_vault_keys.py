@@ -20,9 +20,9 @@ from control_plane.vault.master_keys import (
     write_keys,
 )
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import data_key_key
 from schemas.resources import ACCESS
 from schemas.snapshots import DataKeyRecord
-from schemas.subjects import data_key_key
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from tests.integration.vault_fixture import SESSION, TENANT, VaultNode, VaultRig, node_a, rig

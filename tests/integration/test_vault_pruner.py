@@ -12,10 +12,10 @@ from control_plane.vault.jetstream_store import JetStreamSnapshotStore
 from control_plane.vault.pruner import Pruner
 from control_plane.vault.store import PART_BYTES
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import data_key_key, erasure_key, session_key, snapshot_head_key
 from schemas.records import ErasureRecord, LeaseRecord
 from schemas.resources import ACCESS
 from schemas.snapshots import SnapshotHead
-from schemas.subjects import data_key_key, erasure_key, session_key, snapshot_head_key
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket

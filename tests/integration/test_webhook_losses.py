@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from schemas.keys import webhook_key
 from schemas.resources import EVENTS, WEBHOOKS
-from schemas.subjects import webhook_key
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream
 from schemas.transport.kv import Bucket

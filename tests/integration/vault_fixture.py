@@ -35,6 +35,7 @@ from schemas.commands import (
     SnapshotChunk,
     SnapshotStored,
 )
+from schemas.keys import assignment_key, session_key
 from schemas.records import Assignment, SessionRecord
 from schemas.resources import FLEET
 from schemas.snapshots import (
@@ -44,7 +45,7 @@ from schemas.snapshots import (
     snapshot_name,
 )
 from schemas.states import DesiredState, EngineKind
-from schemas.subjects import assignment_key, node_vault, session_key
+from schemas.subjects import node_vault
 from schemas.transport import typed
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket

@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.keys import assignment_key, observed_key
 from schemas.records import Assignment, SessionObserved
 from schemas.states import SessionState
-from schemas.subjects import assignment_key, observed_key
 from tests.tui.fleet_sample import NODES, NOW_MONO, heartbeat, session_id, whole_fleet
 from tui.changes import Batch, BusDown, BusUp, Change, Pulse, RecordGone, RecordPut
 from tui.fold import fold

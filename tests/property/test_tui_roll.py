@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.keys import assignment_key, node_key, observed_key, session_key
 from schemas.records import (
     Assignment,
     Heartbeat,
@@ -17,7 +18,6 @@ from schemas.records import (
     SessionRecord,
 )
 from schemas.states import DesiredState, EngineKind, SessionState
-from schemas.subjects import assignment_key, node_key, observed_key, session_key
 from tests.tui.fleet_sample import session_id
 from tui.changes import (
     Batch,

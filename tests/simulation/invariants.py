@@ -19,6 +19,16 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from schemas.keys import (
+    ASSIGNMENTS_PREFIX,
+    CAPACITY_PREFIX,
+    INTENTS_PREFIX,
+    LEASES_PREFIX,
+    NODES_PREFIX,
+    OBSERVED_PREFIX,
+    SESSIONS_PREFIX,
+    SNAPSHOTS_PREFIX,
+)
 from schemas.records import (
     Assignment,
     CapacityRecord,
@@ -30,16 +40,6 @@ from schemas.records import (
 from schemas.resources import FLEET, bucket_stream, bucket_subject
 from schemas.snapshots import SnapshotPointer
 from schemas.states import DesiredState, SessionState
-from schemas.subjects import (
-    ASSIGNMENTS_PREFIX,
-    CAPACITY_PREFIX,
-    INTENTS_PREFIX,
-    LEASES_PREFIX,
-    NODES_PREFIX,
-    OBSERVED_PREFIX,
-    SESSIONS_PREFIX,
-    SNAPSHOTS_PREFIX,
-)
 from tests.simulation.broker import Stored, Stream
 from tests.simulation.switch import Browser
 from tests.simulation.vault_truth import VaultTruth

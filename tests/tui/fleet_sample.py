@@ -21,6 +21,14 @@ from schemas.events import (
     SessionStateChanged,
     SessionSync,
 )
+from schemas.keys import (
+    assignment_key,
+    capacity_key,
+    node_intent_key,
+    node_key,
+    observed_key,
+    session_key,
+)
 from schemas.messages import ChatMessage
 from schemas.records import (
     Assignment,
@@ -39,14 +47,6 @@ from schemas.states import (
     MessageKind,
     MessageState,
     SessionState,
-)
-from schemas.subjects import (
-    assignment_key,
-    capacity_key,
-    node_intent_key,
-    node_key,
-    observed_key,
-    session_key,
 )
 from tui.changes import Batch, BusUp, Change, FleetRecord, Happened, Pulse, RecordPut
 

@@ -15,7 +15,7 @@ import pyte
 import pytest
 
 from cli.embedded.server import EmbeddedNats
-from schemas import subjects
+from schemas import keys, subjects
 from schemas.resources import FLEET
 from schemas.transport import typed
 from schemas.transport.connection import Bus
@@ -132,9 +132,9 @@ async def test_the_fleet_is_seen_live_and_a_dead_bus_is_told(
 
     bucket = Bucket(fleet, FLEET)
     moved = msgspec.structs.replace(heartbeat(NODES[0], 3), sessions_max=77)
-    await bucket.delete(subjects.session_key("acme", _ids()[0]))
-    await bucket.delete(subjects.assignment_key(_ids()[0]))
-    await bucket.delete(subjects.observed_key("hetzner-fsn-1", _ids()[0]))
+    await bucket.delete(keys.session_key("acme", _ids()[0]))
+    await bucket.delete(keys.assignment_key(_ids()[0]))
+    await bucket.delete(keys.observed_key("hetzner-fsn-1", _ids()[0]))
     await beat(fleet, 2)
     await typed.publish(fleet, subjects.node_heartbeat("hetzner-fsn-1"), moved)
     await eventually(lambda: terminal.shows("SESSIONS 9"), timeout_s=10)

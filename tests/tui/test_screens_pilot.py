@@ -11,9 +11,9 @@ from textual import events
 
 from schemas.api import QrView
 from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import node_intent_key
 from schemas.records import NodeIntent
 from schemas.states import SessionState
-from schemas.subjects import node_intent_key
 from tests.tui.fleet_sample import (
     NOW_UNIX,
     PHONE,
@@ -369,8 +369,8 @@ async def test_a_terminal_too_small_for_a_code_says_how_large_it_must_be() -> No
 
 
 async def _observe(d: Operated, session: object) -> None:
+    from schemas.keys import assignment_key, observed_key
     from schemas.records import Assignment
-    from schemas.subjects import assignment_key, observed_key
     from tests.tui.fleet_sample import Session, observed
 
     assert isinstance(session, Session)

@@ -11,7 +11,7 @@ from control_plane.core.fleet import Kept, NodeSnapshot
 from control_plane.core.liveness import LivenessRules
 from control_plane.recipients import chat_id_of, phone_digits
 from control_plane.state.fleet_state import FleetState
-from schemas import subjects
+from schemas import keys
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import (
     Assignment,
@@ -219,11 +219,11 @@ def state() -> FleetState:
     made = FleetState(RULES, now=0.0)
     node = NodeRecord("node-a", "i1", "1", 5, (EngineKind.LOOPBACK,), 0.0)
     record = SessionRecord(SESSION, "acme", DesiredState.RUNNING, 1.0)
-    _fold(made, subjects.node_key("node-a"), node, 1)
-    _fold(made, subjects.capacity_key("node-a"), CapacityRecord("node-a", 1), 2)
-    _fold(made, subjects.session_key("acme", SESSION), record, 3)
-    _fold(made, subjects.assignment_key(SESSION), Assignment(SESSION, "acme", "node-a", 2), 4)
-    _fold(made, subjects.lease_key("node", "node-a"), LeaseRecord("node-a", "i1", 0.0), 5)
+    _fold(made, keys.node_key("node-a"), node, 1)
+    _fold(made, keys.capacity_key("node-a"), CapacityRecord("node-a", 1), 2)
+    _fold(made, keys.session_key("acme", SESSION), record, 3)
+    _fold(made, keys.assignment_key(SESSION), Assignment(SESSION, "acme", "node-a", 2), 4)
+    _fold(made, keys.lease_key("node", "node-a"), LeaseRecord("node-a", "i1", 0.0), 5)
     made.hear(Heartbeat("node-a", "i1", 1, 5, ()), 0.0)
     return made
 
@@ -237,7 +237,7 @@ def _shown(state: FleetState, now: float = 0.0) -> tuple[SessionState, str | Non
 
 def test_a_session_is_shown_as_its_node_saw_it(state: FleetState) -> None:
     assert _shown(state) == (SessionState.PENDING, None)
-    _fold(state, subjects.observed_key("node-a", SESSION), _observed(), 5)
+    _fold(state, keys.observed_key("node-a", SESSION), _observed(), 5)
     assert _shown(state) == (SessionState.ONLINE, None)
     assert state.nodes(0.0)["node-a"].reserved == 1
 
@@ -249,13 +249,13 @@ def test_an_observation_of_another_placement_is_not_believed(
     state: FleetState, stale: dict[str, object]
 ) -> None:
     seen = _observed(**stale)
-    _fold(state, subjects.observed_key(seen.node_id, SESSION), seen, 5)
+    _fold(state, keys.observed_key(seen.node_id, SESSION), seen, 5)
     assert _shown(state)[0] is SessionState.PENDING
     assert state.observed(SESSION, 0.0) is None
 
 
 def test_where_a_session_can_go_on_is_known_from_its_snapshots_head(state: FleetState) -> None:
-    key, wanted = subjects.snapshot_head_key(SESSION), {SESSION: Kept(2, "node-a", "156.0.1")}
+    key, wanted = keys.snapshot_head_key(SESSION), {SESSION: Kept(2, "node-a", "156.0.1")}
     head = SnapshotHead(
         SESSION, "acme", epoch=2, generations=1, chromium_build="156.0.1", node_id="node-a"
     )
@@ -266,11 +266,11 @@ def test_where_a_session_can_go_on_is_known_from_its_snapshots_head(state: Fleet
 
 
 def test_nobody_is_online_on_the_word_of_a_silent_node(state: FleetState) -> None:
-    _fold(state, subjects.observed_key("node-a", SESSION), _observed(), 5)
+    _fold(state, keys.observed_key("node-a", SESSION), _observed(), 5)
     assert _shown(state, 4.0) == (SessionState.ONLINE, None)
     assert _shown(state, 6.0) == (SessionState.DEGRADED, session_view.REASON_NODE_SILENT)
     assert _shown(state, 13.0) == (SessionState.DEGRADED, session_view.REASON_NODE_SILENT)
-    state.fold(subjects.lease_key("node", "node-a"), None, 0, now=11.0)
+    state.fold(keys.lease_key("node", "node-a"), None, 0, now=11.0)
     assert _shown(state, 11.9) == (SessionState.DEGRADED, session_view.REASON_NODE_SILENT)
     assert _shown(state, 13.0) == (SessionState.DEGRADED, session_view.REASON_NODE_LOST)
     record = state.session("acme", SESSION)
@@ -281,7 +281,7 @@ def test_nobody_is_online_on_the_word_of_a_silent_node(state: FleetState) -> Non
 
 
 def test_a_pulse_of_a_past_run_proves_nothing(state: FleetState) -> None:
-    state.fold(subjects.lease_key("node", "node-a"), None, 0, now=18.0)
+    state.fold(keys.lease_key("node", "node-a"), None, 0, now=18.0)
     state.hear(Heartbeat("node-a", "i0", 900, 5, ()), 20.0)
     node = state.node("node-a", 20.0)
     assert isinstance(node, NodeSnapshot)
@@ -296,7 +296,7 @@ def test_an_old_pulse_changes_nothing(state: FleetState) -> None:
 
 
 def test_an_older_revision_changes_nothing(state: FleetState) -> None:
-    key = subjects.session_key("acme", SESSION)
+    key = keys.session_key("acme", SESSION)
     _fold(state, key, SessionRecord(SESSION, "acme", DesiredState.STOPPED, 1.0), 2)
     record = state.session("acme", SESSION)
     assert record is not None
@@ -310,7 +310,7 @@ def test_a_session_is_seen_by_its_tenant_alone(state: FleetState) -> None:
 
 
 def test_a_session_being_deleted_is_gone_for_readers(state: FleetState) -> None:
-    key = subjects.session_key("acme", SESSION)
+    key = keys.session_key("acme", SESSION)
     _fold(state, key, SessionRecord(SESSION, "acme", DesiredState.DELETED, 1.0), 9)
     assert state.session("acme", SESSION) is None
     assert list(state.sessions(None)) == []
@@ -319,5 +319,5 @@ def test_a_session_being_deleted_is_gone_for_readers(state: FleetState) -> None:
 
 
 def test_a_malformed_record_is_skipped(state: FleetState) -> None:
-    state.fold(subjects.session_key("acme", SESSION), b"{", 11, now=0.0)
+    state.fold(keys.session_key("acme", SESSION), b"{", 11, now=0.0)
     assert _shown(state)[0] is SessionState.PENDING

@@ -10,8 +10,8 @@ import msgspec
 
 from control_plane.core.liveness import LivenessRules
 from control_plane.state.fleet_state import FleetState
+from schemas.keys import DISPATCHER_LEASE, lease_key
 from schemas.records import LeaseRecord
-from schemas.subjects import DISPATCHER_LEASE, lease_key
 from schemas.timing import FAST
 
 GONE, HERE = LeaseRecord("control-plane-1", "a" * 32, 1.0), LeaseRecord("cp-2", "b" * 32, 1.0)

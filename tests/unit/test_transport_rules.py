@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 import msgspec
 import pytest
 
-from schemas import permissions, subjects
+from schemas import keys, permissions
 from schemas.errors import BlazzError
 from schemas.resources import FLEET, all_streams, bucket_subject, bytes_needed
 from schemas.timing import CLUSTER, FAST
@@ -141,7 +141,7 @@ def test_a_nodes_permissions_name_only_itself() -> None:
     }
     for subject in (*allowed.publish, *allowed.subscribe):
         assert subject in shared or ".node-1" in subject or "_INBOX_node-1." in subject
-    assert bucket_subject(FLEET, subjects.node_key("node-1")) in allowed.publish
+    assert bucket_subject(FLEET, keys.node_key("node-1")) in allowed.publish
     assert "$JS.API.>" not in allowed.publish
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from schemas.keys import assignment_key, node_key, observed_key
 from schemas.records import Assignment
 from schemas.states import NodeState, SessionState
-from schemas.subjects import assignment_key, node_key, observed_key
 from tests.tui.fleet_sample import NODES, NOW_MONO, SESSIONS, heartbeat, node_record, whole_fleet
 from tui.changes import Batch, BusDown, BusUp, Change, Pulse, RecordGone, RecordPut
 from tui.fold import fold

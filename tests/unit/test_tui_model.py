@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from schemas.events import SessionSync
+from schemas.keys import assignment_key, node_key, observed_key, session_key
 from schemas.records import Assignment
-from schemas.subjects import assignment_key, node_key, observed_key, session_key
 from tests.tui.fleet_sample import (
     NODES,
     NOW_MONO,

@@ -7,8 +7,8 @@ import pytest
 
 from schemas.events import SessionStateChanged
 from schemas.history import PastPulse
+from schemas.keys import assignment_key, node_key, observed_key
 from schemas.states import NodeState, SessionState
-from schemas.subjects import assignment_key, node_key, observed_key
 from tests.tui.fleet_sample import NODES, NOW_UNIX, SESSIONS, event, node_record, observed, records
 from tui.changes import BusUp, Happened, RecordGone, RecordPut, ResyncBegan, ResyncDone
 from tui.fold import fold

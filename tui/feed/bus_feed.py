@@ -16,6 +16,15 @@ import structlog
 
 from schemas.errors import BlazzError, ErrorCode
 from schemas.events import Event
+from schemas.keys import (
+    ASSIGNMENTS_PREFIX,
+    CAPACITY_PREFIX,
+    FLEET_WATCHED,
+    INTENTS_PREFIX,
+    NODES_PREFIX,
+    OBSERVED_PREFIX,
+    SESSIONS_PREFIX,
+)
 from schemas.records import (
     Assignment,
     CapacityRecord,
@@ -26,17 +35,7 @@ from schemas.records import (
     SessionRecord,
 )
 from schemas.resources import EVENTS, FLEET
-from schemas.subjects import (
-    ALL_HEARTBEATS,
-    ASSIGNMENTS_PREFIX,
-    CAPACITY_PREFIX,
-    EVENTS_ALL,
-    FLEET_WATCHED,
-    INTENTS_PREFIX,
-    NODES_PREFIX,
-    OBSERVED_PREFIX,
-    SESSIONS_PREFIX,
-)
+from schemas.subjects import ALL_HEARTBEATS, EVENTS_ALL
 from schemas.transport.connection import Bus, BusSettings
 from schemas.transport.jetstream import JetStream
 from schemas.transport.kv import Bucket
