@@ -107,7 +107,9 @@ async def test_a_message_that_never_comes_is_given_up_after_the_last_look() -> N
     async with early(fold, looks_s=(0.01, 0.02, 0.03)) as line:
         await line.take(READ)
         await eventually(lambda: fold.answered == [READ])
-        assert (fold.folded, fold.looks) == ([], 4)
+        assert fold.folded == []
+        # One at once, and those that were due: a busy machine may be late for several together.
+        assert 2 <= fold.looks <= 4
         await line.take(HEART)  # the line before it has ended
         fold.known.add(ID)
         await eventually(lambda: fold.folded == [HEART])
