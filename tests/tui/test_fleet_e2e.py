@@ -7,11 +7,8 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
-import pexpect
-import pyte
 import pytest
 
 from cli.embedded.server import EmbeddedNats
@@ -22,12 +19,10 @@ from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from tests.integration.nats_fixture import bus, nats  # noqa: F401 - fixtures
 from tests.tui.fleet_sample import NODES, PHONE, SECRET_TEXT, events, heartbeat, records
+from tests.tui.pty_terminal import Terminal
 from tests.waiting import eventually
 
-COLUMNS, LINES = 120, 40
 BYTES_PER_SECOND_MAX = 11_000
-_NOT_INHERITED = ("NO_COLOR", "COLUMNS", "LINES")
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 from tui.app import run_tui
@@ -36,41 +31,6 @@ run_tui(TuiSettings(servers=(sys.argv[1],), nkey_seed_file=sys.argv[2], context=
 """
 
 pytestmark = [pytest.mark.nats, pytest.mark.timeout(90)]
-
-
-class Terminal:
-    """A program in a pseudo-terminal, and what its screen shows."""
-
-    def __init__(self, *argv: str) -> None:
-        environment = {
-            **{key: value for key, value in os.environ.items() if key not in _NOT_INHERITED},
-            "TERM": "xterm-256color",
-            "COLORTERM": "truecolor",
-        }
-        self._screen = pyte.Screen(COLUMNS, LINES)
-        self._stream = pyte.ByteStream(self._screen)
-        self.bytes_read = 0
-        self.process = pexpect.spawn(
-            argv[0], list(argv[1:]), cwd=ROOT, env=environment, dimensions=(LINES, COLUMNS)
-        )
-
-    def lines(self) -> list[str]:
-        while True:
-            try:
-                data = self.process.read_nonblocking(65_536, timeout=0)
-            except (pexpect.TIMEOUT, pexpect.EOF):
-                return [line.rstrip() for line in self._screen.display]
-            self.bytes_read += len(data)
-            self._stream.feed(data)
-
-    def shows(self, *wanted: str) -> bool:
-        """Whether one line holds all of it."""
-        lines = self.lines()
-        assert any(all(text in line for text in wanted) for line in lines), "\n".join(lines)
-        return True
-
-    def press(self, keys: str) -> None:
-        self.process.send(keys)
 
 
 @pytest.fixture
