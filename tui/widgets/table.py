@@ -51,7 +51,7 @@ class VirtualTable(ScrollView, can_focus=True):
         scrollbar-size-vertical: 1;
         border: none;
         .table--head { color: $text-muted; background: $surface; text-style: bold; }
-        .table--cursor { background: $primary 30%; text-style: bold; }
+        .table--cursor { background: $primary-muted; text-style: bold; }
         .table--idle-cursor { background: $panel; }
         .table--plain { color: $foreground; }
         .table--good { color: $success; }
