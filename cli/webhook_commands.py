@@ -52,33 +52,34 @@ def _add_changes(webhook: App, run: Run) -> None:
         session: SessionsOf = None,
         description: str = "",
         where: Target = HERE,
+        acting: Acting = ACT,
     ) -> None:
         """Have events from now on sent to a URL. Prints the signing secret, this once."""
         from cli import webhooks as work
 
         wanted = work.new_webhook(url, event, session, description)
-        run(lambda _stop: work.add(where, wanted))
+        run(lambda _stop: work.add(where, acting, wanted))
 
     @webhook.command
     def remove(webhook_id: str, *, where: Target = HERE, acting: Acting = ACT) -> None:
         """Remove a webhook, its deliveries and its place."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.remove(where, webhook_id, acting))
+        run(lambda _stop: work.remove(where, acting, webhook_id))
 
     @webhook.command
-    def enable(webhook_id: str, *, where: Target = HERE) -> None:
+    def enable(webhook_id: str, *, where: Target = HERE, acting: Acting = ACT) -> None:
         """Go on where it was."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.switch(where, webhook_id, "enable"))
+        run(lambda _stop: work.switch(where, acting, webhook_id, "enable"))
 
     @webhook.command
-    def disable(webhook_id: str, *, where: Target = HERE) -> None:
+    def disable(webhook_id: str, *, where: Target = HERE, acting: Acting = ACT) -> None:
         """Send nothing, and keep its place."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.switch(where, webhook_id, "disable"))
+        run(lambda _stop: work.switch(where, acting, webhook_id, "disable"))
 
     @webhook.command
     def rotate_secret(
@@ -86,20 +87,21 @@ def _add_changes(webhook: App, run: Run) -> None:
         *,
         overlap: Annotated[str, Parameter(help="How long the old one signs as well.")] = "1d",
         where: Target = HERE,
+        acting: Acting = ACT,
     ) -> None:
         """Make a new signing secret; prints it, this once."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.rotate(where, webhook_id, overlap))
+        run(lambda _stop: work.rotate(where, acting, webhook_id, overlap))
 
 
 def _add_deliveries(webhook: App, run: Run) -> None:
     @webhook.command
-    def test(webhook_id: str, *, where: Target = HERE) -> None:
+    def test(webhook_id: str, *, where: Target = HERE, acting: Acting = ACT) -> None:
         """Send a signed test event now. Exit 0 only if it was taken."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.test(where, webhook_id))
+        run(lambda _stop: work.test(where, acting, webhook_id))
 
     @webhook.command
     def deliveries(
@@ -117,11 +119,13 @@ def _add_deliveries(webhook: App, run: Run) -> None:
         run(lambda _stop: work.deliveries(where, webhook_id, state, limit))
 
     @webhook.command
-    def resend(webhook_id: str, event_id: str, *, where: Target = HERE) -> None:
+    def resend(
+        webhook_id: str, event_id: str, *, where: Target = HERE, acting: Acting = ACT
+    ) -> None:
         """Send one event again, under the same id."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.resend(where, webhook_id, event_id))
+        run(lambda _stop: work.resend(where, acting, webhook_id, event_id))
 
     @webhook.command
     def recover(
@@ -132,8 +136,9 @@ def _add_deliveries(webhook: App, run: Run) -> None:
             bool, Parameter(help="Also what was delivered, as far as it is kept.", negative="")
         ] = False,
         where: Target = HERE,
+        acting: Acting = ACT,
     ) -> None:
         """Try at once what waits or was given up since a time."""
         from cli import webhooks as work
 
-        run(lambda _stop: work.recover(where, webhook_id, since, all))
+        run(lambda _stop: work.recover(where, acting, webhook_id, since, all))

@@ -92,14 +92,17 @@ async def show(where: Target, webhook_id: str) -> Exit:
     return _print_one(where, view)
 
 
-async def add(where: Target, wanted: NewWebhook) -> Exit:
+async def add(where: Target, acting: Acting, wanted: NewWebhook) -> Exit:
     """Add one and print its secret."""
     async with open_api(where) as api:
-        view = await api.call("POST", "/v1/webhooks", WebhookView, body=wanted)
+        step = Step("new", "POST", "/v1/webhooks", wanted)
+        view = await perform(api, acting, step, WebhookView)
+    if view is None:
+        return Exit.OK
     return _print_one(where, view, hint=f"Try it: blazz webhook test {view.webhook_id}")
 
 
-async def remove(where: Target, webhook_id: str, acting: Acting) -> Exit:
+async def remove(where: Target, acting: Acting, webhook_id: str) -> Exit:
     """Remove one."""
     confirm(where, acting, "removes a webhook and its deliveries for good", [webhook_id])
     async with open_api(where) as api:
@@ -110,23 +113,26 @@ async def remove(where: Target, webhook_id: str, acting: Acting) -> Exit:
     return Exit.OK
 
 
-async def switch(where: Target, webhook_id: str, verb: str) -> Exit:
+async def switch(where: Target, acting: Acting, webhook_id: str, verb: str) -> Exit:
     """Enable or disable one."""
-    view = await _post(where, webhook_id, verb, WebhookView)
-    print(f"{view.webhook_id}: {_state(view)}")
+    view = await _post(where, acting, webhook_id, verb, WebhookView)
+    if view is not None:
+        print(f"{view.webhook_id}: {_state(view)}")
     return Exit.OK
 
 
-async def rotate(where: Target, webhook_id: str, overlap: str) -> Exit:
+async def rotate(where: Target, acting: Acting, webhook_id: str, overlap: str) -> Exit:
     """Rotate its secret and print the new one. Raises `validation_failed` for an odd span."""
     wanted = RotateSecret(overlap_s=seconds(overlap))
-    view = await _post(where, webhook_id, "rotate-secret", WebhookView, wanted)
-    return _print_one(where, view)
+    view = await _post(where, acting, webhook_id, "rotate-secret", WebhookView, wanted)
+    return Exit.OK if view is None else _print_one(where, view)
 
 
-async def test(where: Target, webhook_id: str) -> Exit:
+async def test(where: Target, acting: Acting, webhook_id: str) -> Exit:
     """Send a test event; exit 1 unless it was taken."""
-    told = await _post(where, webhook_id, "test", WebhookTestView)
+    told = await _post(where, acting, webhook_id, "test", WebhookTestView)
+    if told is None:
+        return Exit.OK
     if where.form is not Form.TABLE:
         show_one(told, Shape[WebhookTestView]((), lambda t: t.event_id), where.form)
     else:
@@ -148,17 +154,22 @@ async def deliveries(where: Target, webhook_id: str, state: str | None, limit: i
     return show_rows(page.data, DELIVERIES, where.form)
 
 
-async def resend(where: Target, webhook_id: str, event_id: str) -> Exit:
+async def resend(where: Target, acting: Acting, webhook_id: str, event_id: str) -> Exit:
     """Ask for one event again."""
-    await _post(where, webhook_id, f"deliveries/{event_id}/resend", DeliveryView)
-    print(f"{event_id} is sent again")
+    verb = f"deliveries/{event_id}/resend"
+    if await _post(where, acting, webhook_id, verb, DeliveryView) is not None:
+        print(f"{event_id} is sent again")
     return Exit.OK
 
 
-async def recover(where: Target, webhook_id: str, since: str, everything: bool) -> Exit:
+async def recover(
+    where: Target, acting: Acting, webhook_id: str, since: str, everything: bool
+) -> Exit:
     """Ask for what was missed. Raises `validation_failed` for an odd time."""
     wanted = Recover(since=moment_of(since), all=everything)
-    begun = await _post(where, webhook_id, "recover", RecoverView, wanted)
+    begun = await _post(where, acting, webhook_id, "recover", RecoverView, wanted)
+    if begun is None:
+        return Exit.OK
     print(f"{begun.requeued} deliveries are tried again now")
     if begun.replaying:
         print("Past events are being sent again, under the ids they had.")
@@ -166,10 +177,16 @@ async def recover(where: Target, webhook_id: str, since: str, everything: bool) 
 
 
 async def _post(
-    where: Target, webhook_id: str, verb: str, kind: type[Any], body: msgspec.Struct | None = None
+    where: Target,
+    acting: Acting,
+    webhook_id: str,
+    verb: str,
+    kind: type[Any],
+    body: msgspec.Struct | None = None,
 ) -> Any:
     async with open_api(where) as api:
-        return await api.call("POST", f"/v1/webhooks/{webhook_id}/{verb}", kind, body=body)
+        step = Step(webhook_id, "POST", f"/v1/webhooks/{webhook_id}/{verb}", body)
+        return await perform(api, acting, step, kind)
 
 
 def _print_one(where: Target, view: WebhookView, *, hint: str = "") -> Exit:

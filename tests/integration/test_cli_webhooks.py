@@ -64,6 +64,9 @@ async def test_a_webhook_from_its_first_day_to_its_last() -> None:
         assert abs(time.time() - 1_800 - wanted.since) < 60
         off = await blazz(api, "disable", hook)
         assert off[1] == f"{hook}: disabled (by request)\n"
+        tried = await blazz(api, "enable", hook, "--dry-run")
+        assert tried[1] == f"would POST /v1/webhooks/{hook}/enable\n"
+        assert not next(iter(api.memory.webhooks.all.values())).enabled
         gone = await blazz(api, "remove", hook, "--yes")
         assert (gone[0], api.memory.webhooks.all) == (Exit.OK, {})
 

@@ -127,6 +127,17 @@ async def test_a_tenant_sees_its_own_acts_and_an_operator_all() -> None:
             problem(await nobody.get("/v1/audit"), ErrorCode.FORBIDDEN)
 
 
+async def test_an_operator_who_speaks_for_a_tenant_is_seen_by_it() -> None:
+    async with running() as app:
+        for_other = {"Blazz-Tenant": "other"}
+        await app.client.post("/v1/sessions", json={}, headers=for_other)
+        async with app.client_for("other", "keys") as other:
+            (act,) = (await other.get("/v1/audit")).json()["data"]
+        keys = {r.key_id for r in app.memory.access.keys.values() if r.tenant_id == TENANT}
+        assert act["tenant_id"] == "other"
+        assert act["key_id"] in keys
+
+
 async def test_the_list_is_chosen_and_paged() -> None:
     async with running() as app:
         sessions = [await app.session() for _ in range(3)]
