@@ -18,6 +18,8 @@ from cli.processes import blazz_argv
 from schemas.errors import BlazzError, ErrorCode
 
 HOST: Final = "127.0.0.1"
+TABS_MAX: Final = 4
+"""Each is a process."""
 COOKIE: Final = "blazz_tui"
 _CSP: Final = (
     # textual-serve's page has its script inside, and asks for a font from elsewhere: it gets none.
@@ -34,6 +36,7 @@ class Guard:
 
     def __init__(self, port: int, token: str) -> None:
         self._host = f"{HOST}:{port}"
+        self._tabs = 0
         self._token = token
 
     @property
@@ -57,7 +60,16 @@ class Guard:
             raise answer
         if not self._is_token(request.cookies.get(COOKIE, "")):
             raise web.HTTPForbidden(text="open the address that was printed")
-        return await handler(request)
+        return await (self._tab(request, handler) if request.path == "/ws" else handler(request))
+
+    async def _tab(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._tabs >= TABS_MAX:
+            raise web.HTTPServiceUnavailable(text=f"{TABS_MAX} tabs are open")
+        self._tabs += 1
+        try:
+            return await handler(request)
+        finally:
+            self._tabs -= 1
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self._token.encode())

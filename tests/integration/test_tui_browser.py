@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,17 +11,21 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from cli.browser import COOKIE, HOST, Guard
+from cli.browser import COOKIE, HOST, TABS_MAX, Guard
 from cli.view import TuiOptions, tui_words
 
 TOKEN = "t" * 43
 
 
 @asynccontextmanager
-async def guarded() -> AsyncIterator[tuple[Guard, str, aiohttp.ClientSession]]:
+async def guarded(
+    closed: asyncio.Event | None = None,
+) -> AsyncIterator[tuple[Guard, str, aiohttp.ClientSession]]:
     """A page and a socket behind the guard, on a free port."""
 
     async def page(request: web.Request) -> web.Response:
+        if closed is not None and "wait" in request.query:
+            await closed.wait()
         return web.Response(text="the terminal")
 
     listening = socket.create_server((HOST, 0))
@@ -45,6 +50,26 @@ async def test_the_printed_address_opens_it_and_leaves_no_token_in_the_bar() -> 
             assert await answer.text() == "the terminal"
         async with client.get(f"{url}/ws", headers={"Origin": url}) as answer:
             assert answer.status == 200
+
+
+async def _status(client: aiohttp.ClientSession, url: str, origin: str) -> int:
+    async with client.get(url, headers={"Origin": origin}) as answer:
+        return answer.status
+
+
+async def test_only_so_many_tabs_are_open_at_once() -> None:
+    closed = asyncio.Event()
+    async with guarded(closed) as (guard, url, client):
+        async with client.get(guard.url):
+            pass
+        asked = f"{url}/ws?wait=1"
+        tabs = [asyncio.create_task(_status(client, asked, url)) for _ in range(TABS_MAX + 1)]
+        first, _ = await asyncio.wait(tabs, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert [each.result() for each in first] == [503]
+        closed.set()
+        assert sorted(await asyncio.gather(*tabs)) == [200] * TABS_MAX + [503]
+        async with client.get(f"{url}/ws", headers={"Origin": url}) as answer:
+            assert answer.status == 200, "a closed tab's place is free again"
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/?token=", f"/?token={'x' * 43}"])

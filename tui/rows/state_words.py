@@ -27,7 +27,7 @@ SESSION_WORDS: Final[dict[SessionState, StateWord]] = {
     SessionState.SYNCING: StateWord("↻", "syncing", Severity.BUSY),
     SessionState.ONLINE: StateWord("●", "online", Severity.GOOD),
     SessionState.DEGRADED: StateWord("◐", "degraded", Severity.WARN),
-    SessionState.MOVING: StateWord("→", "moving", Severity.BUSY),
+    SessionState.MOVING: StateWord("⇢", "moving", Severity.BUSY),
     SessionState.STOPPED: StateWord("■", "stopped", Severity.MUTED),
     SessionState.LOGGED_OUT: StateWord("⊘", "logged out", Severity.BAD),
     SessionState.FAILED: StateWord("✗", "failed", Severity.BAD),

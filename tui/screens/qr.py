@@ -91,7 +91,8 @@ class QrScreen(ModalScreen[None]):
             # From when it was asked for: the answer's way counts against the code's life.
             self._code, self._dead_at = code, asked_at + code.expires_in_s - _SAFETY_S
             self.redraw()
-            await self._pause(max(0.0, self._dead_at - self._desk.clock.monotonic()))
+            while self._alive() and not self._linked() and not self._renew.is_set():
+                await self._pause(_PERIOD_S)
 
     async def _pause(self, seconds: float) -> None:
         try:
