@@ -1,4 +1,4 @@
-"""Every command that the page about the command line shows is one that parses."""
+"""Every command that the pages about the command line show is one that parses."""
 
 import shlex
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 from cli.exit_codes import Exit
 from cli.main import app
 
-PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "cli.md"
+SHOWN_IN = (PAGE, DOCS / "audit.md")
 
 
 def shown() -> list[str]:
@@ -18,7 +20,7 @@ def shown() -> list[str]:
 
 def _code() -> list[str]:
     inside, found = False, []
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
+    for line in (line for page in SHOWN_IN for line in page.read_text("utf-8").splitlines()):
         if line.startswith("```"):
             inside = line == "```bash"
         elif inside:
