@@ -28,6 +28,7 @@ from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands
 from cli.options import HERE, ONCE, Form, Target, Watch
 from cli.session_commands import add_session_commands
+from cli.view_commands import add_tui_command
 from cli.webhook_commands import add_webhook_commands
 from schemas.errors import BlazzError
 
@@ -167,52 +168,6 @@ def control_plane(
 
 
 @app.command(group=_look)
-def tui(
-    *,
-    data_dir: Annotated[
-        Path | None, Parameter(help="The data directory of `blazz up` or demo.")
-    ] = None,
-    server: Annotated[
-        str | None,
-        Parameter(help="NATS address of a fleet; BLAZZ_API_URL, BLAZZ_API_KEY to act on it."),
-    ] = None,
-    seed_file: Annotated[Path | None, Parameter(help="The viewer's NATS seed.")] = None,
-    context: Annotated[str | None, Parameter(help="A fleet by its name.")] = None,
-    production: Annotated[
-        bool, Parameter(help="Customers are on it: a red header.", negative="")
-    ] = False,
-    read_only: Annotated[bool | None, Parameter(help="Refuse every act.")] = None,
-    low_bandwidth: Annotated[bool | None, Parameter(help="Fewer repaints, for slow lines.")] = None,
-    light: Annotated[bool | None, Parameter(help="Dark letters on light.")] = None,
-    at: Annotated[
-        str | None, Parameter(help="The fleet as it was: 14:05 (UTC), -10m, or an ISO time.")
-    ] = None,
-    browser: Annotated[
-        int | None, Parameter(help="Serve it, read-only, to a browser of this machine: a port.")
-    ] = None,
-) -> None:
-    """Watch and operate the fleet, live, in the terminal."""
-    from cli.view import TuiOptions, run_tui_command, tui_words
-
-    options = TuiOptions(
-        data_dir=data_dir,
-        server=server,
-        seed_file=seed_file,
-        context=context,
-        production=production,
-        read_only=read_only,
-        low_bandwidth=low_bandwidth,
-        light=light,
-        at=at,
-    )
-    if browser is not None:
-        from cli.browser import run_browser
-
-        _finish(lambda stop: run_browser(tui_words(options), browser, stop))
-    _exit(_guarded(lambda: run_tui_command(options)))
-
-
-@app.command(group=_look)
 def doctor(
     *,
     format: Annotated[
@@ -332,6 +287,7 @@ add_context_commands(_context, lambda do: _exit(_guarded(do)))
 add_config_commands(_config, lambda do: _exit(_guarded(do)))
 add_message_commands(message, _operating)
 add_webhook_commands(_webhook, _operating)
+add_tui_command(app, _look, _operating, lambda do: _exit(_guarded(do)))
 
 
 def main() -> NoReturn:
