@@ -6,6 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from schemas.states import NodeState, SessionState
+from tests.tui.fleet_sample import NOW_MONO, NOW_UNIX, whole_fleet
 from tui.actions import (
     ACTIONS,
     EVERYWHERE,
@@ -14,6 +15,9 @@ from tui.actions import (
     remapped,
     unknown_ids,
 )
+from tui.fold import fold
+from tui.health import FAST_LIMITS, all_node_health, session_look
+from tui.model import FleetView
 from tui.rows import event_rows, node_rows, session_rows, words
 from tui.rows.cells import GAP, Cell, Row, fit, place
 from tui.rows.query import EVERYTHING, parse, passes
@@ -119,3 +123,15 @@ def test_remapped_keys_are_the_ones_that_are_told() -> None:
     told = {action.id: action.shown for action in remapped(ACTIONS, {"drain": "ctrl+r"})}
     assert (told["drain"], told["cordon"]) == ("C-r", "u")
     assert unknown_ids({"drain": "x", "drian": "y"}) == ["drian"]
+
+
+def test_a_filter_finds_what_a_session_s_row_says_but_not_its_ages() -> None:
+    view = fold(FleetView(), whole_fleet())
+    healths = all_node_health(view, NOW_MONO, FAST_LIMITS)
+    for session in view.sessions.values():
+        look = session_look(view, session, healths, NOW_MONO)
+        for shown in (False, True):
+            row = session_rows.session_row(look, NOW_UNIX, show_phones=shown)
+            said = [c.text for c, at in zip(row.cells, session_rows.COLUMNS, strict=True)
+                    if at.id not in session_rows.AGES]  # fmt: skip
+            assert session_rows.session_words(look, show_phones=shown) == " ".join((row.key, *said))

@@ -21,6 +21,9 @@ class SessionOrder:
         self._version = 0
         self._keys: dict[str, SortKey] = {}
         self._ids: list[str] = []
+        self._words: dict[str, tuple[SessionLook, str]] = {}
+        """What each session says, for the next letter of a filter."""
+        self._phones_in_words = False
 
     def listed(
         self,
@@ -39,6 +42,8 @@ class SessionOrder:
         self._asked, self._version = asked, roll.version
         if changed is None:
             self._keys = {}
+        if query is EVERYTHING or show_phones is not self._phones_in_words:
+            self._words, self._phones_in_words = {}, show_phones
         moved = self._take_in(roll, roll.looks if changed is None else changed)
         if sort.column == "age":
             self._age_all(roll, now)
@@ -65,8 +70,11 @@ class SessionOrder:
         if scope.node_id is not None and look.node_id != scope.node_id:
             return None
         if query is not EVERYTHING:
-            said = session_words(look, show_phones=show_phones)
-            if not passes_text(query, said, look.metadata):
+            known = self._words.get(look.session_id)
+            if known is None or known[0] is not look:
+                known = (look, session_words(look, show_phones=show_phones))
+                self._words[look.session_id] = known
+            if not passes_text(query, known[1], look.metadata):
                 return None
         return session_sort_key(look, sort.column)
 

@@ -25,7 +25,8 @@ COLUMNS: Final = (
     Column("wanted", "WANTED", 7, rank=7),
     Column("reason", "REASON", 20, rank=5, grow=True, width_max=60),
 )
-_AGES: Final = ("since", "age")
+AGES: Final = ("since", "age")
+"""Columns that change while nothing happens."""
 SortKey = tuple[float, str] | tuple[str, str]
 SORTS: Final = ("name", "state", "tenant", "node", "since", "age", "session", "epoch")
 
@@ -52,11 +53,23 @@ def session_row(look: SessionLook, unix_now: float, *, show_phones: bool) -> Row
 
 
 def session_words(look: SessionLook, *, show_phones: bool) -> str:
-    """What a filter is searched in: all that the row says except its ages, which change while
-    nothing happens."""
-    row = session_row(look, 0.0, show_phones=show_phones)
-    said = (cell.text for index, cell in enumerate(row.cells) if COLUMNS[index].id not in _AGES)
-    return " ".join((look.session_id, *said))
+    """What a filter is searched in: the id, and all that the row says except its ages, which change
+    while nothing happens. Made without the row: a filter asks for every session's."""
+    reason = look.reason
+    return " ".join(
+        (
+            look.session_id,
+            words.short_id(look.session_id),
+            look.tenant_id,
+            look.name or words.NONE,
+            session_state_cell(look).text,
+            str(look.epoch) if look.epoch else words.NONE,
+            look.node_id or words.NONE,
+            words.phone(look.phone, shown=show_phones),
+            look.desired.value if look.desired else "nothing",
+            words.mask_numbers(reason) if reason and not show_phones else reason,
+        )
+    )
 
 
 def session_sort_key(look: SessionLook, column: str) -> SortKey:
