@@ -62,6 +62,10 @@ _PAGE_MAX: Final = 500
 _GATHER_S: Final = 0.25
 """Changes of so long go out together, a page a tenant."""
 _AGAIN_S: Final = 5.0
+_PULSES_LOOK_S: Final = 2.0
+"""A node that comes is written down so soon; then each `PULSES_PERIOD_S`."""
+_HEARD_S: Final = 5.0
+"""A pulse older than this is not written down: the node may have fallen silent."""
 _NOTHING: Final = msgspec.Raw(b"null")
 
 
@@ -154,12 +158,19 @@ class Historian:
         return None if tenant is None else history_of_tenant(tenant)
 
     async def _write_pulses(self, lease: Lease) -> None:
+        due_at: dict[tuple[str, str], float] = {}
         while lease.still_held():
-            nodes = self._state.nodes(time.monotonic()).values()
-            heard = tuple(pulse for pulse in map(_past_pulse, nodes) if pulse is not None)
+            now = time.monotonic()
+            heard = tuple(
+                pulse
+                for pulse in map(_past_pulse, self._state.nodes(now).values())
+                if pulse is not None and due_at.get((pulse.node_id, pulse.incarnation), 0.0) <= now
+            )
             if heard:
                 await self._publish(HISTORY_PULSES, HistoryPulses(time.time(), heard))
-            await asyncio.sleep(PULSES_PERIOD_S)
+            due_at = {life: at for life, at in due_at.items() if at > now}
+            due_at |= {(each.node_id, each.incarnation): now + PULSES_PERIOD_S for each in heard}
+            await asyncio.sleep(_PULSES_LOOK_S)
 
     async def _publish(self, subject: str, record: msgspec.Struct) -> None:
         await self._jetstream.publish(subject, msgspec.json.encode(record))
@@ -167,7 +178,7 @@ class Historian:
 
 def _past_pulse(node: NodeSnapshot) -> PastPulse | None:
     pulse = node.heartbeat
-    if pulse is None or node.age_s is None or node.age_s > PULSES_PERIOD_S:
+    if pulse is None or node.age_s is None or node.age_s > _HEARD_S:
         return None
     return PastPulse(
         node_id=pulse.node_id,

@@ -47,7 +47,7 @@ class PastPulse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HistoryPulses(msgspec.Struct, frozen=True):
-    """The nodes heard since the last of these, `PULSES_PERIOD_S` ago."""
+    """Nodes that spoke: each comes again every `PULSES_PERIOD_S` while it does."""
 
     at: float
     nodes: tuple[PastPulse, ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.stage import link_sessions, open_stage
@@ -32,15 +33,25 @@ async def stage_and_story(keep: Callable[[str, Terminal], None]) -> None:
             XDG_CONFIG_HOME=str(stage.temp_dir),
         )  # fmt: skip
         try:
-            await tell(terminal, NUMBERS, keep)
+            before = await tell(terminal, NUMBERS, keep)
         finally:
             terminal.process.close(force=True)
+        past = Terminal(
+            sys.executable, "-m", "cli", "tui", "--data-dir", str(data_dir), "--at", before,
+            XDG_CONFIG_HOME=str(stage.temp_dir),
+        )  # fmt: skip
+        try:
+            await eventually(lambda: past.shows("THE PAST", before.replace("T", " ")), timeout_s=30)
+            await eventually(lambda: past.shows(NUMBERS[0], "● online", "fra-1"), timeout_s=20)
+            keep("blazz tui --at: before the drain", past)
+        finally:
+            past.process.close(force=True)
 
 
 async def tell(
     terminal: Terminal, numbers: tuple[str, ...], keep: Callable[[str, Terminal], None]
-) -> None:
-    """Each step is awaited on the screen."""
+) -> str:
+    """Each step is awaited on the screen. Returns the moment before the drain, as `--at` has it."""
 
     def on(node_id: str) -> list[str]:
         return [
@@ -73,6 +84,7 @@ async def tell(
     terminal.press(_SHIFT_TAB)
     await eventually(lambda: terminal.shows("▌", "fra-1", "● alive"), timeout_s=10)
     keep("S-tab: the nodes", terminal)
+    before = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     terminal.press("r")
     await eventually(lambda: terminal.shows("Drain 1 node?"), timeout_s=10)
     keep("r drains a node, after a question", terminal)
@@ -86,6 +98,7 @@ async def tell(
     terminal.press("q")
     await eventually(lambda: terminal.lines() and not terminal.process.isalive(), timeout_s=15)
     assert terminal.process.exitstatus == 0
+    return before
 
 
 def typing(terminal: Terminal) -> bool:

@@ -1,4 +1,4 @@
-"""The whole way on a real stack, in a real terminal: find, look, drain, watch them move."""
+"""On a real stack, in a real terminal: find, look, drain, watch them move, look back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def test_an_operator_drains_a_node_and_sees_its_sessions_move() -> None:
         assert "fra-1" in terminal.picture()
 
     await stage_and_story(keep)
-    assert told[-1] == "all are online on the other node"
+    assert told[-1] == "blazz tui --at: before the drain"
 
 
 def test_an_animation_shows_each_frame_once() -> None:
