@@ -70,6 +70,10 @@ unit *args: _dev
 integration *args: _dev _mongo
     @pytest -m "nats and not browser" {{ parallel }} "$@"
 
+# A process killed at every step there is (a test run takes a third of them).
+matrix *args: _dev _run
+    @BLAZZ_TEST_WHOLE_MATRIX=1 pytest tests/chaos/test_crash_matrix.py "$@"
+
 # Tests in a real Chromium.
 e2e *args: _dev _run
     @pytest -m browser {{ parallel }} "$@"
