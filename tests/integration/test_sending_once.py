@@ -102,8 +102,16 @@ async def test_a_key_makes_one_message_whatever_died_after_the_append(
             }
             assert len(others | {first.message_id}) == 4
             assert await lanes.depth(TENANT, view.session_id) == 4
-            # Its process died before the ledger knew; the retry comes long after.
-            await jetstream.purge(LEDGER, ledger_message(TENANT, view.session_id, first.message_id))
+            # Its process died before the ledger knew; who waits for its end writes it down.
+            record = ledger_message(TENANT, view.session_id, first.message_id)
+            await jetstream.purge(LEDGER, record)
+            waited = await services.messages.wait_final(
+                TENANT, view.session_id, first.message_id, timeout_s=0.1
+            )
+            assert waited.state is MessageState.ACCEPTED
+            assert await jetstream.last_by_subject(LEDGER, record) is not None
+            # The retry comes long after.
+            await jetstream.purge(LEDGER, record)
             await _forget_duplicates(bus)
             found = await services.messages.get(TENANT, view.session_id, first.message_id)
             assert found.state is MessageState.ACCEPTED
