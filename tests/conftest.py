@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +25,13 @@ _OURS_TO_KEEP = ("multiprocessing.resource_tracker", "multiprocessing.forkserver
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by layer; let browser tests take longer and share an xdist worker by module.
+    """Mark tests by layer; let browser tests take longer and share a worker by module.
 
-    Sharing means that a module's browser fixtures start once, not once a worker.
+    Sharing means that a module's browser fixtures start once, not once a worker. There are two
+    workers a core, for most tests wait most of the time; browsers do not, so that only as many
+    groups of them run at once as there are cores.
     """
+    cores = os.cpu_count() or 1
     for item in items:
         layer = MARK_OF_LAYER.get(item.path.relative_to(Path(__file__).parent).parts[0])
         if layer is not None:
@@ -37,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(BROWSER_TIMEOUT_S))
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(f"browser-{item.path.stem}"))
+            group = zlib.crc32(item.path.stem.encode()) % cores
+            item.add_marker(pytest.mark.xdist_group(f"browser-{group}"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,7 @@
 """Marks of the chaos tests: long, and never two of a kind at once.
 
-Owns only that. Two groups: fleets without a browser, and fleets with; on two cores a third fleet
-would make waits mean nothing.
+Owns only that. Fleets without a browser are a group of their own; those with one go where other
+browsers are: on two cores a third fleet would make waits mean nothing.
 """
 
 from __future__ import annotations
@@ -22,4 +22,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         browser = item.path.stem.endswith("chromium")
         item.add_marker(pytest.mark.browser if browser else pytest.mark.nats)
         item.add_marker(pytest.mark.timeout(BROWSER_TIMEOUT_S if browser else TIMEOUT_S))
-        item.add_marker(pytest.mark.xdist_group("chaos-browser" if browser else "chaos"))
+        item.add_marker(pytest.mark.xdist_group("browser-0" if browser else "chaos"))
