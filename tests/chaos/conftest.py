@@ -22,4 +22,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         browser = item.path.stem.endswith("chromium")
         item.add_marker(pytest.mark.browser if browser else pytest.mark.nats)
         item.add_marker(pytest.mark.timeout(BROWSER_TIMEOUT_S if browser else TIMEOUT_S))
-        item.add_marker(pytest.mark.xdist_group("browser-0" if browser else "chaos"))
+        item.add_marker(pytest.mark.xdist_group("browser-1" if browser else "chaos"))
