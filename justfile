@@ -6,8 +6,8 @@ set shell := ["sh", "-eu", "-c"]
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
-# Two workers a core: most tests wait most of the time. See tests/conftest.py for the browsers.
-parallel := "-n " + `echo $(( $(nproc) * 2 ))` + " --maxprocesses 8 --dist loadgroup"
+# Three workers a core: most tests wait most of the time. See tests/conftest.py for the browsers.
+parallel := "-n " + `echo $(( $(nproc) * 3 ))` + " --maxprocesses 8 --dist loadgroup"
 code := "schemas swarm_node control_plane tui cli sandbox bench"
 
 # List the recipes.

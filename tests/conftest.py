@@ -27,7 +27,7 @@ _OURS_TO_KEEP = ("multiprocessing.resource_tracker", "multiprocessing.forkserver
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by layer; let browser tests take longer and share a worker by module.
 
-    Sharing means that a module's browser fixtures start once, not once a worker. There are two
+    Sharing means that a module's browser fixtures start once, not once a worker. There are three
     workers a core, for most tests wait most of the time; browsers do not, so that only as many
     groups of them run at once as there are cores.
     """
