@@ -161,24 +161,25 @@ async def test_what_is_no_event_or_lies_about_its_tenant_stops_nobody(bus: Bus) 
 async def test_a_failing_event_is_tried_again_under_one_id_and_holds_nothing_up(bus: Bus) -> None:
     async with receiver() as to, webhooks(bus) as hooks:
         hook = await add(hooks, to)
-        bad: set[str] = set()
+        ids = await happen(bus, 3)
+        await has_taken(to, ids)
+        bad: list[str] = []
 
         async def answer(got: Got) -> web.StreamResponse:
-            refuse = got.id in bad and to.ids().count(got.id) < 4
+            # The first that comes now: an attempt may be here before its publisher knows its id.
+            bad.extend([got.id] if not bad else [])
+            refuse = got.id == bad[0] and to.ids().count(got.id) < 4
             return web.Response(status=500 if refuse else 200, text="why\x00not")
 
         to.answer = answer
-        ids = await happen(bus, 3)
-        bad.update(ids[:1])
         more = await happen(bus, 10)
-        bad.update(more[:1])
         await has_taken(to, ids + more)
-        assert to.ids().count(more[0]) == 4
-        same = [got for got in to.got if got.id == more[0]]
+        assert to.ids().count(bad[0]) == 4
+        same = [got for got in to.got if got.id == bad[0]]
         assert len({got.body for got in same}) == 1
         assert all(got.signed_by for got in same)
         assert same[1].at - same[0].at >= QUICK_HOOKS.schedule_s[1]
-        done = await wait_state(hooks, hook, more[0], DeliveryState.DELIVERED)
+        done = await wait_state(hooks, hook, bad[0], DeliveryState.DELIVERED)
         assert [a.http_code for a in done.attempts] == [500, 500, 500, 200]
         assert [a.error for a in done.attempts] == ["http_error"] * 3 + [None]
         assert done.attempts[0].answer == "why not"
