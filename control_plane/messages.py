@@ -144,10 +144,13 @@ class LaneMessages:
     ) -> ChatMessage:
         """See `ports.Messages.wait_final`. Raises `message_not_found`."""
         await self._sessions.record(tenant, session)
-        # One that lies in the lane alone is written down first: else there is nothing to wait for.
-        _found(await self._known(tenant, session, message, look_in_lane=True))
         found = await self._ledger.wait_final(tenant, session, message, timeout_s=timeout_s)
-        return _found(found or await self._in_lane(tenant, session, message))
+        if found is not None:
+            return found
+        # One that lies in the lane alone is written down: else there is nothing to wait for.
+        known = _found(await self._known(tenant, session, message, look_in_lane=True))
+        found = await self._ledger.wait_final(tenant, session, message, timeout_s=timeout_s)
+        return found or known
 
     async def list(
         self,
