@@ -69,6 +69,8 @@ class Death(msgspec.Struct, frozen=True):
 
     process: str
     at: float
+    gone_at: float = 0.0
+    """When the last of its browsers was gone, if that was watched: they outlive it a moment."""
 
 
 def deck(rng: random.Random, processes: Sequence[str]) -> Iterator[Fault]:

@@ -116,7 +116,7 @@ async def judge(
         log = await fleet.stage.book.log(0, "message.accepted", "message.stored", "hold.started")
         # The loopback engine confirms what is kept already, so with it nothing is excused.
         confirmed = log if fleet.engine is EngineKind.CHROMIUM else []
-        excused = died_with_node(record, events, confirmed, deaths)
+        excused = died_with_node(record.inbound, events, confirmed, deaths)
         settled = _settled(record, ledger, events, excused) and not _hooks_missing(events, taken)
         if settled or time.monotonic() - began > settle_max_s:
             break
@@ -225,10 +225,14 @@ def _cause(
 
 
 def died_with_node(
-    record: Record, events: Sequence[Event], log: Sequence[Entry], deaths: Sequence[Death]
+    inbound: Mapping[str, str],
+    events: Sequence[Event],
+    log: Sequence[Entry],
+    deaths: Sequence[Death],
 ) -> set[str]:
-    """Messages that no event told of, that a page confirmed to WhatsApp in the very moment in which
-    the node that ran it was killed, and whose session came up on another node next."""
+    """Inbound messages that no event told of, that a page confirmed to WhatsApp in the very moment
+    in which the node that ran it was killed, and whose session came up on another node next.
+    `inbound` is their sessions, by message."""
     told = {e.data.message.message_id for e in events if isinstance(e.data, MessageReceived)}
     stored_at = {e.id: e.at_ms / 1000 for e in log if e.kind == "message.stored"}
     runs: dict[str, list[Event]] = defaultdict(list)
@@ -236,11 +240,13 @@ def died_with_node(
         runs[event.session_id].append(event)
     return {
         id_
-        for id_, session_id in record.inbound.items()
+        for id_, session_id in inbound.items()
         if id_ not in told
         and id_ in stored_at
         and any(
-            abs(stored_at[id_] - death.at) <= DIED_WITH_IT_S
+            -DIED_WITH_IT_S
+            <= stored_at[id_] - death.at
+            <= max(0.0, death.gone_at - death.at) + DIED_WITH_IT_S
             and _left_for_good(runs[session_id], death)
             for death in deaths
         )

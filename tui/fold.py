@@ -228,6 +228,7 @@ def _pulse(view: FleetView, heartbeat: Heartbeat, at: float) -> None:
         view.rejected["old heartbeat"] += 1
         return
     view.touched.pulsed.add(heartbeat.node_id)
+    spoke = _life(node)
     if before is not None and before.heartbeat.sessions == heartbeat.sessions:
         loads = before.loads
     else:
@@ -241,6 +242,13 @@ def _pulse(view: FleetView, heartbeat: Heartbeat, at: float) -> None:
     if len(node.pulses) > INCARNATIONS_KEPT:
         oldest = min(node.pulses.items(), key=lambda item: item[1].at)[0]
         del node.pulses[oldest]
+    if _life(node) != spoke:
+        # Another life speaks for the node: what the one before said of any session is void.
+        view.touched.nodes.add(heartbeat.node_id)
+
+
+def _life(node: NodeEntry) -> str | None:
+    return node.pulse.heartbeat.incarnation if node.pulse is not None else None
 
 
 def _happened(view: FleetView, change: Happened, at: float) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+from bench.chaos_faults import Death
 from cli.stack import NodePlan
 from schemas.states import EngineKind
 from tests.chaos import faults
@@ -49,12 +52,14 @@ async def test_two_browsers_of_a_killed_node_come_online_on_the_other() -> None:
         load = world.load()
         async with load.running():
             tree = faults.node_tree(world.stage, busier)
+            killed_at = time.time()
             await world.stage.stack.node(busier).take_down()
             world.say(
                 f"killed {busier} and left {len(faults.alive(tree))} of {len(tree)} processes"
             )
             # Its browsers lose their driver with it: nobody may stay online there.
             await eventually(lambda: not faults.alive(tree), what="its processes are gone")
+            world.deaths.append(Death(busier, killed_at, gone_at=time.time()))
             await world.online(hit, moved_from(before), within_s=BROWSER_S)
             await world.flows(within_s=BROWSER_S)
             # Back with its old profiles: they are not what it goes on with.

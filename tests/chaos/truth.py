@@ -11,10 +11,13 @@ Owns the invariants and what is counted for the report. Never causes anything.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
 
+from bench.chaos_faults import Death
+from bench.chaos_judge import died_with_node
 from bench.stage import Linked, Stage
 from cli.client import Api
 from schemas.api import MessagePage
@@ -44,8 +47,8 @@ class Outcome(msgspec.Struct, frozen=True):
     refused: int
     unanswered: int
     inbound: int
-    inbound_missing: int
-    """Written by the friend and not in the ledger: lost, as of now."""
+    inbound_missing: tuple[str, ...]
+    """Written by the friend and not in the ledger, as of now."""
 
 
 async def holds(stage: Stage) -> int:
@@ -88,6 +91,15 @@ def course(events: list[Event], linked: Linked) -> str:
         if event.session_id == linked.session.session_id
         and isinstance(event.data, SessionStateChanged)
     )
+
+
+async def died_with(
+    stage: Stage, load: Load, events: Sequence[Event], deaths: Sequence[Death]
+) -> set[str]:
+    """Inbound messages that a page confirmed as its node was killed: a bound that is promised
+    (`docs/guarantees.md`), not a loss."""
+    stored = await stage.book.log(0, "message.stored") if deaths else []
+    return died_with_node(load.inbound, events, stored, deaths)
 
 
 async def settle(stage: Stage, load: Load, *, within_s: float = SETTLE_S) -> Outcome:
@@ -144,8 +156,8 @@ async def _hold_to_switch(stage: Stage, load: Load, finals: dict[str, ChatMessag
             assert message.error_code, f"{one.message_id} is {message.state} for no reason"
 
 
-async def _missing(api: Api, load: Load) -> int:
-    """How many inbound messages the ledger still lacks; patient, for they may be on their way."""
+async def _missing(api: Api, load: Load) -> tuple[str, ...]:
+    """Which inbound messages the ledger still lacks; patient, for they may be on their way."""
     missing = set(load.inbound)
 
     async def all_there() -> bool:
@@ -156,8 +168,8 @@ async def _missing(api: Api, load: Load) -> int:
     try:
         await eventually(all_there, timeout_s=INBOUND_LATE_MAX_S)
     except AssertionError:
-        return len(missing)
-    return 0
+        return tuple(sorted(missing))
+    return ()
 
 
 async def _received(api: Api, session_id: str) -> set[str]:

@@ -229,3 +229,21 @@ def test_a_version_of_long_ago_is_not_known() -> None:
 
 def assigned(sid: str, epoch: int) -> Assignment:
     return Assignment(sid, "acme", "a", epoch)
+
+
+def test_another_life_of_a_node_takes_back_what_the_one_before_said() -> None:
+    view, sid = FleetView(), SESSION_IDS[0]
+    stopped = SessionLoad(sid, "acme", 3, SessionState.STOPPED, 1.0)
+    told: tuple[Change, ...] = (
+        BusUp(0.001),
+        RecordPut(assignment_key(sid), 1, assigned(sid, 3)),
+        Pulse(Heartbeat("a", "two", 1, 9, (stopped,))),
+    )
+    fold(view, Batch(1.0, told))
+    roll = Roll(view, FAST_LIMITS)
+    roll.bring_up(1.0)
+    assert roll.looks[sid].trust is Trust.CONFIRMED
+    fold(view, Batch(2.0, (Pulse(Heartbeat("a", "one", 1, 9, ())),)))
+    roll.bring_up(2.0)
+    assert roll.looks[sid].trust is Trust.AWAITED
+    assert roll.states[SessionState.STOPPED] == 0

@@ -136,7 +136,7 @@ MOVED = [run_on("node-a", 1, 5.0), run_on("node-b", 2, 17.0)]
 
 def test_what_a_page_confirmed_as_its_node_was_killed_is_counted_apart() -> None:
     record = Record(inbound={"IN0": "ses_1"})
-    excused = died_with_node(record, MOVED, [STORED], [Death("node-a", 10.0)])
+    excused = died_with_node(record.inbound, MOVED, [STORED], [Death("node-a", 10.0)])
     assert excused == {"IN0"}
     verdict = weigh(record, {}, MOVED, Counter(), [STORED], [], 0.0, excused)
     assert (verdict.broken(), verdict.died_with_node) == ({}, ["IN0"])
@@ -148,6 +148,9 @@ def test_what_a_page_confirmed_as_its_node_was_killed_is_counted_apart() -> None
         pytest.param(MOVED, [STORED], Death("node-b", 10.0), id="another node died"),
         pytest.param(MOVED, [STORED], Death("node-a", 11.0), id="confirmed long before"),
         pytest.param(MOVED, [STORED], Death("node-a", 9.0), id="confirmed long after"),
+        pytest.param(
+            MOVED, [STORED], Death("node-a", 8.0, gone_at=9.0), id="confirmed by nothing of it"
+        ),
         pytest.param(MOVED, [], Death("node-a", 10.0), id="never confirmed"),
         pytest.param(
             [run_on("node-a", 1, 5.0), run_on("node-a", 2, 12.0), run_on("node-b", 3, 17.0)],
@@ -159,4 +162,4 @@ def test_what_a_page_confirmed_as_its_node_was_killed_is_counted_apart() -> None
     ],
 )
 def test_nothing_else_is_excused(events: list[Event], log: list[Entry], death: Death) -> None:
-    assert not died_with_node(Record(inbound={"IN0": "ses_1"}), events, log, [death])
+    assert not died_with_node({"IN0": "ses_1"}, events, log, [death])
