@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-BROWSER_TIMEOUT_S = 180
+BROWSER_TIMEOUT_S = 240
 GONE_WITHIN_S = 5.0
 # A test's layer is its directory; contract suites that also run on real parts mark themselves.
 MARK_OF_LAYER = {"integration": "nats", "e2e": "browser"}

@@ -15,6 +15,9 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
+PATIENCE = 3
+"""How many times a bound is stretched: bounds are written for a quiet machine, and a suite with
+three workers a core never has one. A wait that succeeds is no longer for it."""
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.1
 
@@ -36,11 +39,13 @@ async def eventually(
     timeout_s: float = 5.0,
     what: str | None = None,
 ) -> Any:
-    """Return the predicate's first true value; raise `AssertionError` after `timeout_s`.
+    """Return the predicate's first true value; raise `AssertionError` after `timeout_s`, stretched
+    by `PATIENCE`.
 
     An `AssertionError` from the predicate counts as "not yet" and is chained to the final one;
     every other exception ends the wait at once, so that a broken predicate is not waited out.
     """
+    timeout_s *= PATIENCE
     deadline = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
     last: object = None
@@ -71,6 +76,7 @@ def eventually_sync(
     predicate: Callable[[], T], *, timeout_s: float = 5.0, what: str | None = None
 ) -> T:
     """`eventually` for tests without an event loop."""
+    timeout_s *= PATIENCE
     deadline = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
     while True:
@@ -83,6 +89,15 @@ def eventually_sync(
             )
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+async def never(predicate: Callable[[], Any], *, for_s: float) -> None:
+    """Raise `AssertionError` if the predicate turns true within `for_s`; nothing stretches it."""
+    deadline = time.monotonic() + for_s
+    while time.monotonic() < deadline:
+        value = predicate()
+        assert not value, f"within {for_s} s: {_name(predicate)} (last: {value!r})"
+        await asyncio.sleep(_LONGEST_PAUSE_S)
 
 
 def free_port() -> int:

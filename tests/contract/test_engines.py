@@ -124,7 +124,7 @@ async def test_from_a_code_to_messages_to_a_logout(rig: Rig) -> None:
     assert await me.devices() == []
     await engine.stop()
     await engine.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await running.ended.wait()
 
 

@@ -227,7 +227,7 @@ async def test_reaping_ends_what_is_left_and_nothing_else(tmp_path: Path) -> Non
     (mine / "SingletonLock").symlink_to("somewhere-1")
     try:
         assert reap_profiles(tmp_path / "mine") == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await left[0].wait() == -signal.SIGKILL
         assert left[1].returncode is None
         assert not (mine / "SingletonLock").is_symlink()

@@ -39,7 +39,7 @@ from tests.integration.control_fixture import (
 from tests.integration.nats_fixture import bus  # noqa: F401
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.nats, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
 CRASHES = LoopbackFaults(crash_after_s=0.02)
 IMPATIENT = BackoffPolicy(first_s=0.05, longest_s=0.1, failures_max=2)
 PAUSE_S = 0.5

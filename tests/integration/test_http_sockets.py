@@ -37,7 +37,7 @@ class Line:
 
     async def closed(self) -> int:
         """The code it is closed with."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not self.socket.closed:
                 await self.socket.receive()
         assert self.socket.close_code is not None

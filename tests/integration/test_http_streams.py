@@ -30,7 +30,7 @@ class Reader:
     async def next(self) -> dict[str, Any]:
         """The next event as {id, event, data}."""
         found: dict[str, Any] = {}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             async for line in self._lines:
                 name, _, value = line.partition(": ")
                 if line.startswith(":"):
@@ -124,7 +124,7 @@ async def test_open_streams_are_bounded() -> None:
 async def test_a_stop_ends_streams_cleanly_and_soon() -> None:
     async with running(stop_grace_s=30.0) as api, reading(api.client, "/v1/events") as stream:
         await eventually(lambda: api.memory.feed.followers == 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             api.stop.set()
             with pytest.raises(EOFError):  # the end of the answer, not a broken connection
                 await stream.next()

@@ -92,7 +92,7 @@ class ScriptedFeed:
         self._queue.task_done()
 
     async def all_folded(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await self._queue.join()
 
     async def run(self, post: Callable[[Batch], object]) -> None:
