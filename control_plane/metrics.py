@@ -75,8 +75,8 @@ NODES_LOST: Final = Counter(
 )
 LANES: Final = Gauge(
     "blazz_outbox_lanes",
-    "Outbox lanes that are not empty, by what they do",
-    ("doing",),
+    "Outbox lanes that are not empty, by what they do, of the shards that this replica holds",
+    ("shard", "doing"),
     registry=REGISTRY,
 )
 SHARDS: Final = Gauge(

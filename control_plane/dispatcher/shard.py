@@ -113,6 +113,17 @@ class ShardDispatcher:
         return Picker(self._jetstream, self.shard, desk, self._delivery.hopeless, inherited_to)
 
     async def _dispatch(self, lease: Lease) -> None:
+        try:
+            await self._work_off(lease)
+        finally:
+            # Another replica counts them from now on.
+            self._count(LaneBook())
+
+    def _count(self, book: LaneBook) -> None:
+        for doing, count in book.counts().items():
+            metrics.LANES.labels(shard=str(self.shard), doing=doing).set(count)
+
+    async def _work_off(self, lease: Lease) -> None:
         self._book, self._sending = LaneBook(), {}
         outbox_end = await self._end_of(OUTBOX)
         contacts_end = await self._end_of(bucket_stream(PACING))
@@ -131,8 +142,7 @@ class ShardDispatcher:
                 while lease.still_held() and (lane := self._book.take()) is not None:
                     await self._sends.acquire()
                     tasks.start(self._turn(lane, lease), name="outbox lane")
-                for doing, count in self._book.counts().items():
-                    metrics.LANES.labels(doing=doing).set(count)
+                self._count(self._book)
                 await self._next_wake()
             await self._finish_turns()
         log.info("dispatcher.handed_over", shard=self.shard)
