@@ -212,22 +212,6 @@ def rotate(
 
 
 @session.command
-def snapshots(
-    session_id: str,
-    *,
-    config: FleetConfig = None,
-    data_dir: FleetDir = None,
-    json: JsonOut = False,
-) -> None:
-    """List a session's snapshots, newest first."""
-    from cli.vault_commands import ControlPlaneChoice, run_session_snapshots
-
-    _pretty_logs(verbose=False)
-    choice = ControlPlaneChoice(config, data_dir)
-    _finish(lambda stop: run_session_snapshots(choice, session_id, as_json=json, stop=stop))
-
-
-@session.command
 def drill(
     session_id: str,
     *,

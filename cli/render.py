@@ -101,6 +101,11 @@ def moment(at: float | None) -> str:
     return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
+def size(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
+
+
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"

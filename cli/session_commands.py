@@ -20,7 +20,7 @@ _VERBS = {
 
 
 def add_session_commands(session: App, run: Run) -> None:
-    """`blazz session list|show|create|start|stop|restart|logout|delete|move|link|pair|qr`"""
+    """`blazz session list|show|snapshots|create|start|stop|restart|logout|delete|move|link|…`"""
     _add_looking(session, run)
     _add_linking(session, run)
     for verb, words in _VERBS.items():
@@ -72,6 +72,13 @@ def _add_looking(session: App, run: Run) -> None:
         from cli.sessions import list_sessions
 
         run(lambda stop: list_sessions(target, watch, stop, state=state, node=node))
+
+    @session.command
+    def snapshots(session_id: str, *, target: Target = HERE, watch: Watch = ONCE) -> None:
+        """List what is kept of a session's state, newest first, and what it is good for."""
+        from cli.sessions import list_snapshots
+
+        run(lambda stop: list_snapshots(target, session_id, watch, stop))
 
     @session.command(name=["show", "describe"])
     def show(session_id: str, *, target: Target = HERE, watch: Watch = ONCE) -> None:

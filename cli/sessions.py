@@ -7,6 +7,7 @@ screen when it dies, whatever happens.
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from cli.acting import Step, confirm, perform
 from cli.client import Api
 from cli.exit_codes import Exit
 from cli.options import Acting, Form, Target, Watch
-from cli.render import Column, Shape, moment, show, show_one, shown
+from cli.render import Column, Shape, moment, show, show_one, shown, size
 from cli.target import open_api
 from control_plane.http.qr_images import terminal
 from schemas.api import (
@@ -30,6 +31,7 @@ from schemas.api import (
     SessionPage,
     SessionView,
 )
+from schemas.api_snapshots import GenerationView, SnapshotsView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.states import SessionState
 
@@ -65,6 +67,25 @@ SESSIONS: Final = Shape[SessionView](
     lambda v: v.session_id,
 )
 
+GENERATIONS: Final = Shape[GenerationView](
+    (
+        Column("GENERATION", lambda g: g.generation),
+        Column("USE", lambda g: g.use.value),
+        Column("EPOCH", lambda g: g.epoch),
+        Column("OBJECTS", lambda g: g.objects),
+        Column("SIZE", lambda g: size(g.size_bytes)),
+        Column("AGE", lambda g: f"{time.time() - g.captured_at:.0f} s"),
+        Column("PROVEN", lambda g: g.proven),
+        Column("NODE", lambda g: g.node_id),
+        Column("BUILD", lambda g: g.chromium_build),
+        Column("CLEAN", lambda g: g.clean, wide=True),
+        Column("CAPTURED", lambda g: moment(g.captured_at), wide=True),
+        Column("BEGAN", lambda g: moment(g.began_at), wide=True),
+        Column("ENGINE", lambda g: g.engine.value, wide=True),
+    ),
+    lambda g: str(g.generation),
+)
+
 
 async def list_sessions(
     target: Target,
@@ -96,6 +117,22 @@ async def show_session(target: Target, session_id: str, watch: Watch, stop: asyn
 
         async def once() -> Exit:
             return show_one(await api.session(session_id), SESSIONS, target.form)
+
+        return await shown(stop, watch, once)
+
+
+async def list_snapshots(
+    target: Target, session_id: str, watch: Watch, stop: asyncio.Event
+) -> Exit:
+    """Print its generations."""
+    async with open_api(target) as api:
+
+        async def once() -> Exit:
+            path = f"/v1/sessions/{session_id}/snapshots"
+            found = await api.call("GET", path, SnapshotsView)
+            if not found.generations:
+                print("None: nothing was kept yet, or this fleet keeps none.", file=sys.stderr)
+            return show(found.generations, GENERATIONS, target.form)
 
         return await shown(stop, watch, once)
 

@@ -9,6 +9,7 @@ from cli.actor import of_tenant
 from cli.client import Api
 from schemas.api import NodeDetail, Page, QrView
 from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.api_snapshots import GenerationView, SnapshotsView
 from schemas.audit import AuditRecord
 from schemas.webhooks import DeliveryPage, DeliveryView, WebhookPage, WebhookView
 from tui.acts import SessionRef, WebhookRef
@@ -33,6 +34,12 @@ class HttpSource:
         path = f"/v1/sessions/{session.session_id}/outbox"
         headers = of_tenant(session.tenant_id)
         return await self._api.call("GET", path, OutboxView, headers=headers)
+
+    async def snapshots(self, session: SessionRef) -> list[GenerationView]:
+        """`GET …/snapshots`"""
+        path = f"/v1/sessions/{session.session_id}/snapshots"
+        headers = of_tenant(session.tenant_id)
+        return (await self._api.call("GET", path, SnapshotsView, headers=headers)).generations
 
     async def qr(self, session: SessionRef, *, renew: bool) -> QrView:
         """`GET …/qr`"""

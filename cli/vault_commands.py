@@ -1,4 +1,4 @@
-"""`blazz key …` and `blazz session …`: the vault's keys and snapshots, for operators.
+"""`blazz key rotate` and `blazz session drill`: the vault's keys and snapshots, for operators.
 
 Owns what each command does on a control plane's machine, with that control plane's settings (its
 bus identity and master key). Prints no secret and nothing of a snapshot's content, and a drill
@@ -19,6 +19,7 @@ from cli import settings_file
 from cli.audit import recorded
 from cli.exit_codes import Exit
 from cli.parts import ControlPlaneFile
+from cli.render import size
 from cli.up import default_data_dir
 from control_plane.vault import store as objects
 from control_plane.vault.data_keys import DataKeys
@@ -137,30 +138,6 @@ async def rotate(keys: DataKeys, path: Path, *, retire: bool) -> Rotation:
 
 
 # Snapshots ---------------------------------------------------------------------------------------
-
-
-async def run_session_snapshots(
-    choice: ControlPlaneChoice, session_id: str, *, as_json: bool, stop: asyncio.Event
-) -> Exit:
-    """List a session's generations."""
-    async with _open(choice) as (bus, vault):
-        generations = await _generations(bus, vault, session_id)
-    if as_json:
-        print(msgspec.json.encode(generations).decode())
-        return Exit.OK
-    now = time.time()
-    print(f"{'generation':<11} {'epoch':>5}  {'node':<20} {'objects':>7} {'size':>10}  newest")
-    for each in generations:
-        size = sum(one.size_bytes for one in each.objects)
-        last = each.objects[-1]
-        notes = [f"{now - last.captured_at:.0f} s ago"]
-        notes += ["after a clean stop"] if last.clean else []
-        notes += ["proven"] if each.proven else []
-        print(
-            f"{each.generation:<11} {each.epoch:>5}  {each.node_id:<20} {len(each.objects):>7} "
-            f"{_size(size):>10}  {', '.join(notes)}"
-        )
-    return Exit.OK
 
 
 async def _generations(bus: Bus, vault: Vault, session_id: str) -> tuple[SnapshotGeneration, ...]:
@@ -288,14 +265,10 @@ async def _look(
     return await drill_profile(profile, settings, page_storage=page_storage), ""
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
-
-
 def _print_drill(found: Drilled) -> None:
     print(
         f"Generation {found.generation} (epoch {found.epoch}): objects: {found.objects}, "
-        f"{_size(found.size_bytes)}, {found.files} files, {found.age_s:.0f} s old."
+        f"{size(found.size_bytes)}, {found.files} files, {found.age_s:.0f} s old."
     )
     if found.note:
         print(found.note)

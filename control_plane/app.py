@@ -32,6 +32,7 @@ from control_plane.http import (
     routes_pacing,
     routes_probes,
     routes_sessions,
+    routes_snapshots,
     routes_tenant,
     routes_webhooks,
 )
@@ -60,6 +61,7 @@ def create_app(services: Services, settings: HttpSettings) -> Litestar:
         "/v1",
         route_handlers=[
             *routes_sessions.ROUTES,
+            *routes_snapshots.ROUTES,
             *routes_messages.ROUTES,
             *routes_message_acts.ROUTES,
             *routes_accounts.ROUTES,

@@ -25,6 +25,7 @@ from schemas.api import (
     RebalanceView,
     SessionView,
 )
+from schemas.api_snapshots import SnapshotsView
 from schemas.commands import MediaChunk, PairingCodeAnswer, QrAnswer
 from schemas.events import Event
 from schemas.ids import ChatId, EventId, MessageId, NodeId, SessionId, TenantId, WebhookId
@@ -335,6 +336,14 @@ class SnapshotAdmission(Protocol):
         ...
 
 
+class Snapshots(Protocol):
+    """What is kept of a session's saved states."""
+
+    async def generations(self, tenant: TenantId, session: SessionId) -> SnapshotsView:
+        """Newest first. Raises `session_not_found`, `nats_unavailable`."""
+        ...
+
+
 class Services(msgspec.Struct, frozen=True):
     """All of it, as the HTTP app is given it."""
 
@@ -356,3 +365,4 @@ class Services(msgspec.Struct, frozen=True):
     webhooks: Webhooks
     audit: Audit
     traces: Traces
+    snapshots: Snapshots

@@ -53,6 +53,7 @@ from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
 from control_plane.sessions import FleetSessions
+from control_plane.snapshots import PointerSnapshots
 from control_plane.state.commits import Commits
 from control_plane.state.fleet_state import FleetState
 from control_plane.state.fleet_watch import keep_fed
@@ -190,6 +191,7 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
             webhooks=webhooks,
             audit=StreamAudit(bus),
             traces=StreamTraces(bus, messages, sending, dead_letters, webhooks),
+            snapshots=PointerSnapshots(bus, sessions, state),
         )
 
 

@@ -5,6 +5,7 @@ it counts only once the pointer names it. A generation is a baseline and the del
 applied in order; generations are independent of each other.
 """
 
+from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
@@ -70,6 +71,17 @@ class SnapshotGeneration(msgspec.Struct, frozen=True, omit_defaults=True):
     objects: tuple[SnapshotObject, ...]
     proven: bool = False
     linked_epoch: int = 0
+
+
+class GenerationUse(StrEnum):
+    """What a generation is still good for."""
+
+    CURRENT = "current"
+    """A start on another node begins from it."""
+    FALLBACK = "fallback"
+    """Begun from if those newer than it can't be restored."""
+    UNLINKED = "unlinked"
+    """Its device is no more: nothing begins from it ever again."""
 
 
 class SnapshotPointer(msgspec.Struct, frozen=True, omit_defaults=True):

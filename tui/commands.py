@@ -23,7 +23,7 @@ COMMANDS: Final = (
     CommandWord("regions", ("re",), "", "Nodes added up by region and provider"),
     CommandWord("sessions", ("ses", "pods", "po"), "filter", "All sessions"),
     CommandWord("node", (), "node", "One node: its sessions, and why they are still there"),
-    CommandWord("session", (), "session", "One session: its states, lane and dead letters"),
+    CommandWord("session", (), "session", "One session: its states, lane and snapshots"),
     CommandWord("messages", ("me",), "filter", "Rates and latencies by session"),
     CommandWord("dead-letters", ("dl",), "session", "A session's dead letters"),
     CommandWord("webhooks", ("wh",), "tenant", "Endpoints and their deliveries"),

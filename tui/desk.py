@@ -49,6 +49,11 @@ class Desk:
             return "Read-only: no API key was given"
         return "Read-only, as asked for" if self.settings.read_only else ""
 
+    @property
+    def why_not_asked(self) -> str:
+        """What stands where only the API could tell, and is not asked."""
+        return "not known of the past" if self.settings.at is not None else "needs an API key"
+
     def now(self) -> Now:
         """Both clocks and every node's verdict; the roll is brought up to it."""
         monotonic = self.clock.monotonic()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from schemas.api import NodeDetail, QrView
 from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.api_snapshots import GenerationView
 from schemas.audit import AuditRecord
 from schemas.webhooks import DeliveryView, WebhookView
 from tui.acts import SessionRef, WebhookRef
@@ -21,6 +22,9 @@ class Source(Protocol):
 
     async def outbox(self, session: SessionRef) -> OutboxView:
         """How many messages wait in a session's lane, and for what."""
+
+    async def snapshots(self, session: SessionRef) -> list[GenerationView]:
+        """What is kept of a session's state, newest first."""
 
     async def qr(self, session: SessionRef, *, renew: bool) -> QrView:
         """The code on show; `renew` asks for new ones when they ran out."""

@@ -7,7 +7,7 @@ looks into a store: who asks says which generations it could read through and th
 
 from collections.abc import Collection, Sequence
 
-from schemas.snapshots import GENERATIONS_KEPT, SnapshotGeneration
+from schemas.snapshots import GENERATIONS_KEPT, GenerationUse, SnapshotGeneration
 
 
 def of_last_link(generations: Sequence[SnapshotGeneration]) -> tuple[SnapshotGeneration, ...]:
@@ -23,6 +23,27 @@ def of_last_link(generations: Sequence[SnapshotGeneration]) -> tuple[SnapshotGen
         if each.linked_epoch >= last:
             found.append(each)
     return tuple(found)
+
+
+def offered(
+    generations: Sequence[SnapshotGeneration], unlinked_epoch: int
+) -> tuple[SnapshotGeneration, ...]:
+    """Those of `generations` (newest first) that a start may begin from."""
+    return tuple(each for each in of_last_link(generations) if each.epoch > unlinked_epoch)
+
+
+def uses(
+    generations: Sequence[SnapshotGeneration], unlinked_epoch: int
+) -> tuple[GenerationUse, ...]:
+    """What each of `generations` (newest first) is good for."""
+    numbers = [each.generation for each in offered(generations, unlinked_epoch)]
+
+    def use_of(number: int) -> GenerationUse:
+        if number not in numbers:
+            return GenerationUse.UNLINKED
+        return GenerationUse.CURRENT if number == numbers[0] else GenerationUse.FALLBACK
+
+    return tuple(use_of(each.generation) for each in generations)
 
 
 def kept(

@@ -10,6 +10,7 @@ from typing import Final
 from control_plane.core.fleet import FleetSnapshot
 from control_plane.core.moves import next_assignment, raised_assignment
 from control_plane.core.needs import NeedRules, Step, StepKind
+from control_plane.core.snapshot_retention import offered
 from control_plane.node_commands import NodeCommands
 from control_plane.ports import SnapshotAdmission
 from control_plane.state.fleet_state import FleetState
@@ -82,9 +83,7 @@ class Acts:
             engine=record.engine,
             assignment_revision=revision,
             data_key=data_key,
-            generations=tuple(
-                each for each in generations if each.epoch > assignment.unlinked_epoch
-            ),
+            generations=offered(generations, assignment.unlinked_epoch),
             unlinked_epoch=assignment.unlinked_epoch,
         )
         await self._nodes.ask(assignment, "start", command)

@@ -28,6 +28,7 @@ from schemas.api import (
     SessionView,
 )
 from schemas.api_sending import TraceView
+from schemas.api_snapshots import GenerationView, SnapshotsView
 from schemas.audit import AuditRecord
 from schemas.commands import MediaChunk
 from schemas.errors import BlazzError, ErrorCode
@@ -265,6 +266,18 @@ class MemoryTraces:
         return TraceView(message, session, found.state, steps)
 
 
+class MemorySnapshots:
+    """Holds none but those a test puts in."""
+
+    def __init__(self, sessions: MemorySessions) -> None:
+        self.sessions = sessions
+        self.all: dict[str, list[GenerationView]] = {}
+
+    async def generations(self, tenant: str, session: str) -> SnapshotsView:
+        await self.sessions.get(tenant, session)
+        return SnapshotsView(session, self.all.get(session, []))
+
+
 class Memory(msgspec.Struct, frozen=True):
     """All ports, typed as what they are so that tests can look inside."""
 
@@ -286,6 +299,7 @@ class Memory(msgspec.Struct, frozen=True):
     webhooks: MemoryWebhooks
     audit: MemoryAudit
     traces: MemoryTraces
+    snapshots: MemorySnapshots
 
     @property
     def services(self) -> Services:
@@ -320,4 +334,5 @@ def memory() -> Memory:
         webhooks=MemoryWebhooks(sessions),
         audit=MemoryAudit(),
         traces=MemoryTraces(messages),
+        snapshots=MemorySnapshots(sessions),
     )

@@ -9,9 +9,11 @@ import pytest
 import zxingcpp
 from PIL import Image
 
+from schemas.api_snapshots import GenerationView
 from schemas.commands import QrAnswer
 from schemas.errors import ErrorCode
-from schemas.states import SessionState
+from schemas.snapshots import GenerationUse
+from schemas.states import EngineKind, SessionState
 from tests.integration.http_server import (
     ALL_SCOPES,
     TENANT,
@@ -89,6 +91,7 @@ async def test_another_tenant_sees_nothing_not_even_that_it_exists(api: Running)
             ("GET", f"{path}/messages/{message}", None),
             ("GET", f"{path}/messages/{message}/media", None),
             ("GET", f"{path}/events", None),
+            ("GET", f"{path}/snapshots", None),
         ):
             answer = await rival.request(method, route, json=body)
             problem(answer, ErrorCode.SESSION_NOT_FOUND)
@@ -188,3 +191,23 @@ async def test_a_link_is_built_from_the_request_or_the_public_url() -> None:
         session = await api.session()
         made = await api.client.post(f"/v1/sessions/{session}/links")
         assert made.json()["url"].startswith("https://wa.example.com/link/")
+
+
+async def test_snapshots_are_listed_without_anything_of_theirs(api: Running) -> None:
+    session = await api.session(SessionState.ONLINE)
+    path = f"/v1/sessions/{session}/snapshots"
+    assert (await api.client.get(path)).json() == {"session_id": session, "generations": []}
+    api.memory.snapshots.all[session] = [
+        GenerationView(
+            3, GenerationUse.CURRENT, 2, "node-a", EngineKind.CHROMIUM, "156", 4, 900, 1.0, 9.0,
+            False, True,
+        )
+    ]  # fmt: skip
+    [told] = (await api.client.get(path)).json()["generations"]
+    assert (told["generation"], told["use"], told["epoch"], told["proven"]) == (
+        3,
+        "current",
+        2,
+        True,
+    )
+    assert not {"objects_", "sha256", "key", "data_key", "manifest"} & told.keys()

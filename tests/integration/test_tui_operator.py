@@ -74,6 +74,7 @@ async def test_the_source_reads_what_the_api_says(api: Running, operator: Api) -
     assert await source.dead_letters(ref) == []
     assert (await source.outbox(ref)).session_id == ref.session_id
     assert await source.webhooks(OTHER) == []
+    assert await source.snapshots(ref) == []
     assert isinstance(await source.audit(), list)
     with pytest.raises(BlazzError) as refused:
         await source.qr(ref, renew=True)

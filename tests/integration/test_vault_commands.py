@@ -17,10 +17,14 @@ from cli.embedded.server import EmbeddedNats
 from cli.exit_codes import Exit
 from cli.parts import BusAccess, ControlPlaneFile
 from control_plane.vault.master_keys import ensure_key_file, read_keys
+from control_plane.vault.pointers import Pointers
 from control_plane.vault.settings import VaultSettings
 from sandbox.phone import PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import SessionView
+from schemas.api_snapshots import GenerationView
+from schemas.errors import BlazzError, ErrorCode
+from schemas.snapshots import GenerationUse, SnapshotGeneration
 from schemas.states import SessionState
 from schemas.transport.connection import Bus
 from schemas.transport.ensure import ensure_all
@@ -97,23 +101,34 @@ async def kept(
     ):
         view, _phone = await linked(services, book, NUMBER)
         await services.sessions.stop(TENANT, view.session_id)
-        yield await in_state(services, view, SessionState.STOPPED, timeout_s=30)
+        stopped = await in_state(services, view, SessionState.STOPPED, timeout_s=30)
+
+        async def told() -> GenerationView | None:
+            kept = await services.snapshots.generations(TENANT, view.session_id)
+            return kept.generations[0] if kept.generations else None
+
+        newest = await eventually(told, timeout_s=15)
+        assert (newest.use, newest.clean, newest.epoch) == (GenerationUse.CURRENT, True, view.epoch)
+        assert newest.size_bytes > 0
+        with pytest.raises(BlazzError) as refused:
+            await services.snapshots.generations("rival", view.session_id)
+        assert refused.value.code is ErrorCode.SESSION_NOT_FOUND
+        yield stopped
 
 
-async def test_lists_drills_and_rotates(kept: SessionView, config: Path) -> None:
+async def newest_generation(nats: EmbeddedNats, session_id: str) -> SnapshotGeneration:
+    async with Bus.connect(nats.bus_settings(nats.control_plane, profile=QUICK)) as bus:
+        held = await Pointers(bus).read(TENANT, session_id)
+    return held.pointer.generations[0]
+
+
+async def test_drills_and_rotates(nats: EmbeddedNats, kept: SessionView, config: Path) -> None:
     with_config = ("--config", str(config))
-    session = ("session", "snapshots", kept.session_id, *with_config)
-    generations = await eventually(lambda: answer(*session), timeout_s=15)
-    assert generations[0]["objects"][-1]["clean"] is True
-    code, out, _ = await blazz(*session)
-    assert code == Exit.OK
-    assert "after a clean stop" in out
-
     drill = ("session", "drill", kept.session_id, *with_config)
     found = await answer(*drill)
     assert found["ok"] is True
     assert found["files"] > 0
-    assert found["generation"] == generations[0]["generation"]
+    assert found["generation"] == (await newest_generation(nats, kept.session_id)).generation
 
     key_file = settings_of(config).services.vault.master_key_file  # type: ignore[union-attr]
     assert key_file is not None
@@ -130,9 +145,9 @@ async def test_lists_drills_and_rotates(kept: SessionView, config: Path) -> None
 async def test_a_drill_of_a_damaged_snapshot_fails(
     nats: EmbeddedNats, kept: SessionView, config: Path
 ) -> None:
-    (newest, *_) = await answer("session", "snapshots", kept.session_id, "--config", str(config))
+    newest = await newest_generation(nats, kept.session_id)
     async with Bus.connect(nats.bus_settings(nats.control_plane, profile=QUICK)) as bus:
-        await flip_a_bit(bus, newest["objects"][0]["name"], b"not the sealed bytes")
+        await flip_a_bit(bus, newest.objects[0].name, b"not the sealed bytes")
     code, out, err = await blazz("session", "drill", kept.session_id, "--config", str(config))
     assert code == Exit.FAILED
     assert "snapshot_corrupt" in err
@@ -141,10 +156,10 @@ async def test_a_drill_of_a_damaged_snapshot_fails(
 
 async def test_says_what_is_missing(config: Path, tmp_path: Path) -> None:
     nobody = "ses_" + "0" * 26
-    code, _, err = await blazz("session", "snapshots", nobody, "--config", str(config))
+    code, _, err = await blazz("session", "drill", nobody, "--config", str(config))
     assert code == Exit.NOT_FOUND
     assert "snapshot_not_found" in err
-    code, _, err = await blazz("session", "snapshots", nobody, "--data-dir", str(tmp_path / "no"))
+    code, _, err = await blazz("session", "drill", nobody, "--data-dir", str(tmp_path / "no"))
     assert code == Exit.USAGE
     assert "--data-dir" in err
     code, _, err = await blazz("key", "rotate", "--config", str(config))

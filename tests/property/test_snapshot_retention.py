@@ -13,6 +13,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.snapshots import (
     DELTAS_MAX,
     GENERATIONS_KEPT,
+    GenerationUse,
     SnapshotGeneration,
     SnapshotManifest,
     SnapshotObject,
@@ -98,6 +99,25 @@ def test_nothing_of_an_earlier_link_is_offered_or_holds_up_the_pruning(
     assert set(snapshot_retention.of_last_link(kept)) <= set(offered)
     if any(one.generation in readable for one in offered):
         assert all(one in offered for one in kept[number:])
+
+
+@given(histories(), st.lists(st.integers(0, 3), min_size=15, max_size=15), st.integers(0, 40))
+def test_what_a_generation_is_good_for_is_what_a_start_is_offered(
+    history: tuple[list[SnapshotGeneration], set[int]], links: list[int], unlinked_epoch: int
+) -> None:
+    generations = [
+        msgspec.structs.replace(one, epoch=one.generation, linked_epoch=link)
+        for one, link in zip(history[0], sorted(links, reverse=True), strict=False)
+    ]
+    offered = snapshot_retention.offered(generations, unlinked_epoch)
+    uses = snapshot_retention.uses(generations, unlinked_epoch)
+    wanted = {one.generation: GenerationUse.FALLBACK for one in offered}
+    if offered:
+        wanted[offered[0].generation] = GenerationUse.CURRENT
+    assert len(uses) == len(generations)
+    for one, use in zip(generations, uses, strict=True):
+        assert use is wanted.get(one.generation, GenerationUse.UNLINKED)
+        assert (use is GenerationUse.UNLINKED) >= (one.epoch <= unlinked_epoch)
 
 
 def test_the_default_is_the_declared_number() -> None:

@@ -10,10 +10,12 @@ import msgspec
 
 from schemas.api import NodeDetail, NodeSession, NodeView, QrView
 from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.api_snapshots import GenerationView
 from schemas.audit import AuditRecord
 from schemas.errors import BlazzError, ErrorCode
 from schemas.pacing import LaneState
-from schemas.states import MessageKind, MessageState, NodeState, SessionState
+from schemas.snapshots import GenerationUse
+from schemas.states import EngineKind, MessageKind, MessageState, NodeState, SessionState
 from schemas.webhooks import (
     Attempt,
     DeliveryState,
@@ -107,6 +109,7 @@ class Told:
 
     def __init__(self) -> None:
         self.error: BlazzError | None = None
+        self.refused: set[str] = set()
         self.asked: list[str] = []
         self.qr_codes: list[QrView] = [QrView(QR_VALUE, 1, 6, 20.0)]
         self.hooks = [HOOK]
@@ -116,6 +119,8 @@ class Told:
         self.asked.append(what)
         if self.error is not None:
             raise self.error
+        if what.split(maxsplit=1)[0] in self.refused:
+            raise BlazzError(ErrorCode.FORBIDDEN)
 
     async def node(self, node_id: str) -> NodeDetail:
         self._asked(f"node {node_id}")
@@ -131,6 +136,20 @@ class Told:
         return OutboxView(
             session.session_id, 7, 10_000, LaneState.PACED, 65.0, NOW_UNIX + 30, "quiet_hours"
         )
+
+    async def snapshots(self, session: SessionRef) -> list[GenerationView]:
+        self._asked(f"snapshots {session.tenant_id}")
+        newest = GenerationView(
+            7, GenerationUse.CURRENT, 3, "ovh-gra-1", EngineKind.CHROMIUM, "156.0.7204.49", 12,
+            9_400_000, NOW_UNIX - 400, NOW_UNIX - 4, False, False,
+        )  # fmt: skip
+        older = msgspec.structs.replace(
+            newest, generation=6, use=GenerationUse.FALLBACK, epoch=2, node_id="ovh-gra-2",
+            objects=61, size_bytes=31_000_000, captured_at=NOW_UNIX - 9_000, clean=True,
+            proven=True,
+        )  # fmt: skip
+        gone = msgspec.structs.replace(older, generation=2, use=GenerationUse.UNLINKED, epoch=1)
+        return [newest, older, gone]
 
     async def qr(self, session: SessionRef, *, renew: bool) -> QrView:
         self._asked("qr renewed" if renew else "qr")

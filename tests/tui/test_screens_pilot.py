@@ -247,6 +247,31 @@ async def test_a_session_tells_its_lane_and_its_states_over_time() -> None:
         assert PHONE not in d.text
 
 
+async def test_a_session_tells_what_is_kept_of_its_state() -> None:
+    async with operated() as d:
+        await d.command("session sales-id")
+        row = await d.shows("● current")
+        assert row.split()[:5] == ["7", "●", "current", "3", "12"]
+        assert "not yet" in row
+        assert "✓ yes" in d.line_with("○ fallback")
+        assert "SNAPSHOTS 3" in d.text
+        await d.press("tab", "j", "enter")
+        assert "Snapshot generation 6" in d.text
+        assert '"proven": true' in d.text
+        await d.press("escape", "d")
+        assert "Snapshot generation 6" in d.text
+        await d.press("escape", "tab", "d")
+        assert "Snapshot generation" not in d.text
+
+
+async def test_a_refused_lane_does_not_hide_the_snapshots() -> None:
+    async with operated() as d:
+        d.source.refused = {"outbox"}
+        await d.command("session sales-id")
+        await d.shows("● current")
+        assert "forbidden" in d.text
+
+
 async def test_dead_letters_are_redriven_and_the_unsure_ones_warned_of() -> None:
     async with operated() as d:
         await d.command("dl sales-sg")

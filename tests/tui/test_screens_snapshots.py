@@ -18,10 +18,12 @@ from tui.app import FleetApp
 from tui.commands import parse_command
 from tui.navigation import Go
 from tui.screens.frame import ViewScreen
+from tui.screens.loaded import LoadedScreen
 from tui.settings import TuiSettings
 
 Compare = Callable[..., bool]
 SMALL, NORMAL, LARGE = (80, 24), (120, 40), (200, 60)
+SIZES = [pytest.param(size, id=f"{size[0]}x{size[1]}") for size in (SMALL, NORMAL, LARGE)]
 
 
 def make(**settings: Any) -> tuple[FleetApp, ScriptedFeed]:
@@ -42,7 +44,9 @@ def drawn(
         await pilot.pause()
         screen = pilot.app.screen
         assert isinstance(screen, ViewScreen)
-        await eventually(lambda: len(screen.active_table().keys) >= rows, timeout_s=10)
+        await eventually(lambda: len(screen.active_table().keys) >= rows, timeout_s=20)
+        if isinstance(screen, LoadedScreen):
+            await eventually(lambda: screen.is_loaded, timeout_s=20)
         screen.relist()
         await pilot.press(*keys)
         await pilot.pause()
@@ -50,16 +54,34 @@ def drawn(
     return run
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        pytest.param("regions", (), id="regions"),
+        pytest.param("sessions", (), id="sessions"),
+        pytest.param("node ovh-gra-1", (), id="node"),
+        pytest.param(f"session {session_id(2)}", ("tab",), id="session"),
+        pytest.param("messages", (), id="messages"),
+        pytest.param(f"dl {session_id(3)}", (), id="dead-letters"),
+        pytest.param("webhooks", (), id="webhooks"),
+        pytest.param("events", (), id="events"),
+        pytest.param("audit", (), id="audit"),
+    ],
+)
+def test_every_screen(
+    snap_compare: Compare, size: tuple[int, int], command: str, keys: tuple[str, ...]
+) -> None:
+    app, feed = make()
+    assert snap_compare(app, terminal_size=size, run_before=drawn(feed, command, *keys))
+
+
 @pytest.mark.parametrize(
     ("size", "command", "keys", "settings"),
     [
-        pytest.param(NORMAL, "regions", (), {}, id="regions"),
         pytest.param(SMALL, "sessions", ("space", "space"), {}, id="sessions-marked"),
         pytest.param(LARGE, "sessions", ("o",), {"production": True}, id="sessions-production"),
-        pytest.param(NORMAL, "messages", (), {}, id="messages"),
         pytest.param(SMALL, "messages", (), {"light": True}, id="messages-light"),
-        pytest.param(NORMAL, "webhooks", (), {}, id="webhooks"),
-        pytest.param(NORMAL, "audit", (), {}, id="audit"),
         pytest.param(SMALL, "audit", ("d",), {}, id="audit-record"),
         pytest.param(NORMAL, f"dl {session_id(3)}", ("r",), {}, id="redrive-asked"),
         pytest.param(LARGE, "events", ("p",), {}, id="events-paused"),

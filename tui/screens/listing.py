@@ -65,9 +65,13 @@ class ListScreen(ActingScreen):
         """The table."""
         yield VirtualTable(self.COLUMNS, empty=self.EMPTY, id="table")
 
+    def list_table(self) -> VirtualTable:
+        """That of the rows."""
+        return self.query_one("#table", VirtualTable)
+
     def active_table(self) -> VirtualTable:
         """The one."""
-        return self.query_one("#table", VirtualTable)
+        return self.list_table()
 
     def query_of(self) -> Query:
         """Its filter."""
@@ -79,7 +83,7 @@ class ListScreen(ActingScreen):
 
     def draw(self, now: Now, *, anew: bool) -> None:
         """The table and its title."""
-        table = self.active_table()
+        table = self.list_table()
         keys = self.list_keys(now, self._query) if anew else table.keys
         filtered = self._query is not EVERYTHING and self.total() > 0
         table.show_rows(

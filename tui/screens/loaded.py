@@ -32,7 +32,7 @@ class LoadedScreen(ListScreen):
         self._period_s = LOW_BANDWIDTH_PERIOD_S if desk.settings.low_bandwidth else PERIOD_S
         self._rows: dict[str, Row] = {}
         self._loaded_at: float | None = None
-        self._trouble = "" if desk.source is not None else "needs an API key"
+        self._trouble = "" if desk.source is not None else desk.why_not_asked
         self._again = asyncio.Event()
 
     async def load(self) -> None:
@@ -48,6 +48,11 @@ class LoadedScreen(ListScreen):
         super().on_mount()
         if self.desk.source is not None:
             self.run_worker(self._load_on(), name=f"load {self.VIEW}", exit_on_error=True)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether anything was answered yet."""
+        return self._loaded_at is not None
 
     def load_again(self) -> None:
         """Ask at once."""
@@ -99,8 +104,10 @@ class LoadedScreen(ListScreen):
     def row_of(self, key: str, now: Now) -> Row:
         """Dim when the answer is old."""
         row = self._rows.get(key)
-        if row is None:
-            return gone_row(key, len(self.COLUMNS))
+        return gone_row(key, len(self.COLUMNS)) if row is None else self.aged(row, now)
+
+    def aged(self, row: Row, now: Now) -> Row:
+        """The row, dim when the answer is old."""
         return msgspec.structs.replace(row, stale=True) if self._is_old(now) else row
 
     def total(self) -> int:
@@ -116,9 +123,13 @@ class LoadedScreen(ListScreen):
 
     def why_empty(self) -> str:
         """While nothing came, that nothing came."""
+        return self.why_none_loaded(self.EMPTY)
+
+    def why_none_loaded(self, empty: str) -> str:
+        """The trouble, that nothing came yet, or that there is nothing."""
         if self._trouble:
             return self._trouble
-        return self.EMPTY if self._loaded_at is not None else "asking…"
+        return empty if self._loaded_at is not None else "asking…"
 
     def _is_old(self, now: Now) -> bool:
         since = self._loaded_at
