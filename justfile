@@ -56,6 +56,18 @@ lint: _dev
     @lint-imports --no-logo
     @python -m schemas.json_schema --check
 
+# The Ansible collection: ansible-lint's production profile, each playbook's syntax, and its tests.
+ansible *args: _dev _ansible
+    #!/bin/sh
+    set -eu
+    (
+        cd ansible
+        export PATH="$PWD/../.venv-ansible/bin:$PATH"
+        ansible-lint --offline --profile production
+        ansible-playbook --syntax-check playbooks/*.yml
+    )
+    pytest tests/contract/test_ansible.py "$@"
+
 # Rewrite the code in the project's format, and mend what ruff can mend by itself.
 fmt: _dev
     @ruff format .
@@ -105,6 +117,7 @@ lock *args: _base
     compile requirements-dev.in -c requirements.lock -o requirements-dev.lock
     compile requirements-npm.in -o requirements-npm.lock
     compile requirements-mongo.in -o requirements-mongo.lock
+    compile requirements-ansible.in -o requirements-ansible.lock
 
 # Build the wheel into dist/, with the wa-js bundle in it.
 wheel: _base
@@ -139,4 +152,17 @@ _mongo: _base
     python -m venv .venv-mongo >&2
     .venv-mongo/bin/python -m pip install -qq --disable-pip-version-check --no-input \
         --require-hashes -r requirements-mongo.lock >&2
+    printf '%s' "$wanted" >"$stamp"
+
+# Ansible and its linter (GPL): apart from .venv and never shipped.
+_ansible: _base
+    #!/bin/sh
+    set -eu
+    stamp=.venv-ansible/.stamp
+    wanted="$(python -V) $(cksum requirements-ansible.lock)"
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
+    rm -rf .venv-ansible
+    python -m venv .venv-ansible >&2
+    .venv-ansible/bin/python -m pip install -qq --disable-pip-version-check --no-input \
+        --require-hashes -r requirements-ansible.lock >&2
     printf '%s' "$wanted" >"$stamp"
