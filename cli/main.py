@@ -24,6 +24,7 @@ from cli.access_commands import (
 from cli.bench_commands import add_bench_commands
 from cli.context_commands import add_config_commands, add_context_commands
 from cli.exit_codes import Exit, exit_code
+from cli.identity.commands import add_identity_commands
 from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands
 from cli.options import HERE, ONCE, Form, Target, Watch
@@ -74,6 +75,10 @@ _audit = App(name="audit", group=_look, help="Who did what.")
 app.command(_audit)
 _context = App(name="context", group=_operate, help="The fleets you operate, by name.")
 app.command(_context)
+_identity = App(
+    name="identity", group=_operate, help="Who may speak on the fleet's bus: NATS credentials."
+)
+app.command(_identity)
 _config = App(name="config", group=_operate, help="Where the contexts are kept.")
 app.command(_config)
 
@@ -269,6 +274,7 @@ add_audit_commands(_audit, _operating)
 add_event_commands(_event, _operating)
 add_context_commands(_context, lambda do: _exit(_guarded(do)))
 add_config_commands(_config, lambda do: _exit(_guarded(do)))
+add_identity_commands(_identity, lambda do: _exit(_guarded(do)), _operating)
 add_message_commands(message, _operating)
 add_webhook_commands(_webhook, _operating)
 add_tui_command(app, _look, _operating, lambda do: _exit(_guarded(do)))

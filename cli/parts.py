@@ -25,7 +25,7 @@ from control_plane.core.rate_limit import RatePolicy
 from control_plane.http.settings import HttpSettings
 from control_plane.metrics import BUILD, render
 from control_plane.services import open_services
-from schemas.permissions import inbox_prefix
+from schemas.permissions import control_plane_inbox_prefix
 from schemas.timing import PROFILES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus, BusSettings, TlsSettings
@@ -82,7 +82,7 @@ class ControlPlaneFile(msgspec.Struct, frozen=True, kw_only=True):
         return BusSettings(
             servers=self.bus.servers,
             name=self.services.replica,
-            inbox_prefix=inbox_prefix(self.bus.identity),
+            inbox_prefix=control_plane_inbox_prefix(self.bus.identity),
             nkey_seed_file=self.bus.nkey_seed_file,
             creds_file=self.bus.creds_file,
             tls=self.bus.tls,

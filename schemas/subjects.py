@@ -52,13 +52,31 @@ def node_commands(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.cmd.>"
 
 
-def node_everything(node_id: str) -> str:
+def node_renew(node_id: str) -> str:
+    """A node asks for a new credential before its own expires: `RenewCredential` → `Renewed`."""
+    return f"{ROOT}.node.{node_id}.renew"
+
+
+def node_asks(node_id: str) -> tuple[str, ...]:
     """All that a node may publish on the core bus."""
-    return f"{ROOT}.node.{node_id}.>"
+    return (
+        node_announce(node_id),
+        node_heartbeat(node_id),
+        node_media(node_id),
+        node_told(node_id),
+        node_vault(node_id, "*"),
+        node_renew(node_id),
+    )
+
+
+NODE_API: Final = f"{ROOT}.api"
+"""Where a node finds JetStream's API in an account of its own, in place of `$JS.API`: there the
+server answers that the account has no JetStream."""
 
 
 ALL_ANNOUNCES: Final = f"{ROOT}.node.*.announce"
 ALL_HEARTBEATS: Final = f"{ROOT}.node.*.heartbeat"
+ALL_NODE_RENEWALS: Final = f"{ROOT}.node.*.renew"
 ALL_NODE_TOLD: Final = f"{ROOT}.node.*.told"
 ALL_NODE_MEDIA: Final = f"{ROOT}.node.*.media"
 ALL_NODE_VAULT_PUTS: Final = f"{ROOT}.node.*.vault.put"

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from schemas.ids import NodeId
-from schemas.permissions import inbox_prefix
+from schemas.permissions import JETSTREAM_API, inbox_prefix
 from schemas.states import EngineKind
+from schemas.subjects import NODE_API
 from schemas.timing import PROFILES
 from schemas.transport.connection import BusSettings, TlsSettings
 from swarm_node.engines.chromium.settings import ChromiumSettings
@@ -73,5 +74,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             nkey_seed_file=self.bus.nkey_seed_file,
             creds_file=self.bus.creds_file,
             tls=self.bus.tls,
+            # Who signs in with a JWT has an account of its own; see `schemas.permissions`.
+            jetstream_api=NODE_API if self.bus.creds_file else JETSTREAM_API,
             profile=PROFILES[self.timing],
         )

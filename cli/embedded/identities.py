@@ -40,6 +40,8 @@ class Identity(msgspec.Struct, frozen=True):
     @property
     def inbox_prefix(self) -> str:
         """The only inbox it may read."""
+        if self.role is Role.CONTROL_PLANE:
+            return permissions.control_plane_inbox_prefix(self.name)
         return permissions.inbox_prefix(self.name)
 
     def permissions(self) -> Permissions:

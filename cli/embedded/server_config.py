@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from cli.embedded.identities import Identity
+from schemas.permissions import RESPONSE_AGE_MAX_S
 from schemas.resources import MIB, bytes_needed
 
 _STORE_HEADROOM: Final = 1.25
@@ -84,6 +85,5 @@ def _user(identity: Identity) -> dict[str, object]:
         "subscribe": {"allow": list(allowed.subscribe)},
     }
     if allowed.allow_responses:
-        # Longer than the longest handler (`typed.serve`).
-        granted["allow_responses"] = {"max": 1, "expires": "3m"}
+        granted["allow_responses"] = {"max": 1, "expires": f"{RESPONSE_AGE_MAX_S:.0f}s"}
     return {"nkey": identity.public_key, "permissions": granted}

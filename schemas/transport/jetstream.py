@@ -141,12 +141,13 @@ class JetStream:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.timeout_s = bus.settings.profile.jetstream_timeout_s
+        self._api = bus.settings.jetstream_api
 
     async def api(self, suffix: str, body: object, kind: type[T]) -> T:
-        """Call `$JS.API.<suffix>`. Raises `JetStreamError` (code `not_found` for what is not
-        there), `nats_unavailable`, `timeout`, `forbidden`."""
+        """Call `$JS.API.<suffix>`, or where the settings have it. Raises `JetStreamError` (code
+        `not_found` for what is not there), `nats_unavailable`, `timeout`, `forbidden`."""
         payload = b"" if body is None else msgspec.json.encode(body)
-        answer = await self.bus.request(f"$JS.API.{suffix}", payload, timeout_s=self.timeout_s)
+        answer = await self.bus.request(f"{self._api}.{suffix}", payload, timeout_s=self.timeout_s)
         _raise_refusal(answer.data)
         return msgspec.json.decode(answer.data, type=kind)
 
@@ -281,7 +282,7 @@ class JetStream:
         body: dict[str, Any] = {"batch": batch}
         body |= {"expires": int(expires_s * 1e9)} if wait else {"no_wait": True}
         async with self.bus.request_many(
-            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}",
+            f"{self._api}.CONSUMER.MSG.NEXT.{stream}.{consumer}",
             msgspec.json.encode(body),
             answers_max=batch + 4,
             timeout_s=self.timeout_s,

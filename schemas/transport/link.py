@@ -27,6 +27,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from schemas.errors import BlazzError, ErrorCode
+from schemas.permissions import JETSTREAM_API
 from schemas.timing import FAST, TimingProfile
 
 log = structlog.get_logger()
@@ -68,6 +69,8 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     nkey_seed_file: str | None = None
     creds_file: str | None = None
     tls: TlsSettings | None = None
+    jetstream_api: str = JETSTREAM_API
+    """Elsewhere for a node in an account of its own: `subjects.NODE_API`."""
     profile: TimingProfile = FAST
     first_connect_timeout_s: float = 10.0
     pending_bytes_max: int = 8 * 1024 * 1024

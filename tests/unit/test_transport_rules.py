@@ -145,6 +145,18 @@ def test_a_nodes_permissions_name_only_itself() -> None:
     assert "$JS.API.>" not in allowed.publish
 
 
+def test_a_nodes_account_takes_what_the_node_may_use_and_no_more() -> None:
+    for allowed in (permissions.node("node-1"), permissions.node("node-1", own_account=True)):
+        assert len(allowed.publish) == len(permissions.node_imports("node-1")) - 1
+        assert not any(subject.startswith("$JS.ACK") for subject in allowed.publish)
+    own = permissions.node("node-1", own_account=True)
+    assert not any(subject.startswith("$JS") for subject in own.publish)
+    for taken, offered in zip(
+        permissions.node_imports("node-1"), permissions.node_imports("*"), strict=True
+    ):
+        assert offered.subject in (taken.subject, taken.subject.replace("node-1", "*"))
+
+
 def test_a_viewer_writes_nothing() -> None:
     for subject in permissions.viewer("viewer").publish:
         assert subject.startswith(("$JS.API.", "_INBOX_viewer."))

@@ -1,0 +1,1 @@
+"""`blazz identity …`: the fleet's NATS operator, accounts and credentials."""
