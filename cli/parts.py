@@ -18,6 +18,9 @@ from msgspec import Meta
 from cli import settings_file
 from cli.exit_codes import Exit
 from cli.processes import write_ready
+from cli.self_ask import SelfAsk
+from cli.service import Service, Vitals
+from cli.systemd import Notifier
 from control_plane.access.keys import SCOPES, BucketAccess
 from control_plane.app import create_app, serve
 from control_plane.config import ControlPlaneSettings
@@ -32,6 +35,7 @@ from schemas.transport.connection import Bus, BusSettings, TlsSettings
 from schemas.transport.ensure import ensure_all
 from swarm_node.app import run_node
 from swarm_node.config import NodeSettings
+from swarm_node.vitals import NodeVitals
 
 log = structlog.get_logger()
 
@@ -96,16 +100,26 @@ async def run_node_process(
     """Run a node until `stop`."""
     settings = settings_file.load(NodeSettings, config)
     structlog.contextvars.bind_contextvars(node_id=settings.node_id)
-    ready = asyncio.Event()
+    service = Service(Notifier.from_environment(), stop=stop)
+
+    def ready(vitals: Callable[[], NodeVitals]) -> None:
+        service.ready(lambda: _of_node(vitals()))
+        write_ready(ready_file, {"node_id": settings.node_id, "pid": os.getpid()})
+
     async with Background() as tasks:
-        tasks.start(_tell_ready(ready, ready_file, settings), name="ready file")
-        await run_node(settings, stop=stop, ready=ready)
+        tasks.start(service.run(), name="service")
+        await run_node(settings, stop=stop, on_ready=ready)
     return Exit.OK
 
 
-async def _tell_ready(ready: asyncio.Event, path: Path | None, settings: NodeSettings) -> None:
-    await ready.wait()
-    write_ready(path, {"node_id": settings.node_id, "pid": os.getpid()})
+def _of_node(now: NodeVitals) -> Vitals:
+    bus = "bus connected" if now.bus_connected else "bus away"
+    lease = "lease held" if now.lease_held else "no lease"
+    return Vitals(
+        f"{now.sessions} of {now.sessions_max} sessions, {now.online} online; {bus}, {lease}",
+        now.turns,
+        left=now.sessions,
+    )
 
 
 async def run_control_plane_process(
@@ -113,11 +127,22 @@ async def run_control_plane_process(
 ) -> Exit:
     """Run a control plane until `stop`."""
     settings = settings_file.load(ControlPlaneFile, config)
-    async with Bus.connect(settings.bus_settings()) as bus:
+    service = Service(Notifier.from_environment(), stop=stop)
+    async with Background() as tasks, Bus.connect(settings.bus_settings()) as bus:
+        tasks.start(service.run(), name="service")
         await ensure_all(bus, replicas=settings.replicas, scale=settings.store_scale)
         if settings.bootstrap_key_file is not None:
             await ensure_key_file(bus, settings.bootstrap_key_file)
         BUILD.labels(VERSION).set(1)
+
+        def started(port: int) -> None:
+            host = settings.http.host
+            log.info("control_plane.started", host=host, port=port)
+            ask = SelfAsk(host, port)
+            tasks.start(ask.run(), name="self ask")
+            service.ready(lambda: _of_control_plane(bus, ask, port))
+            write_ready(ready_file, {"port": port, "pid": os.getpid()})
+
         async with open_services(bus, settings.services) as services:
             http = HttpSettings(
                 metrics=render,
@@ -131,17 +156,14 @@ async def run_control_plane_process(
                 settings.http.host,
                 settings.http.port,
                 stop,
-                _ready_writer(ready_file, settings.http.host),
+                started,
             )
     return Exit.OK
 
 
-def _ready_writer(path: Path | None, host: str) -> Callable[[int], None]:
-    def started(port: int) -> None:
-        log.info("control_plane.started", host=host, port=port)
-        write_ready(path, {"port": port, "pid": os.getpid()})
-
-    return started
+def _of_control_plane(bus: Bus, ask: SelfAsk, port: int) -> Vitals:
+    words = f"serving on port {port}; {'bus connected' if bus.connected else 'bus away'}"
+    return Vitals(words, (bus.turn, ask.turn))
 
 
 async def ensure_key_file(bus: Bus, path: Path) -> None:

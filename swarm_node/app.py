@@ -6,7 +6,7 @@ Owns the composition and the order of starting and stopping. Never holds logic o
 import asyncio
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from schemas.events import Event
 from schemas.keys import assignment_key, observed_key
 from schemas.records import Assignment, LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
+from schemas.states import SessionState
 from schemas.subjects import event as event_subject
 from schemas.subjects import node_media, node_told, node_vault
 from schemas.timing import PROFILES
@@ -41,6 +42,7 @@ from swarm_node.session.observed import ObservedWriter
 from swarm_node.supervisor import Supervisor
 from swarm_node.vault.metrics import VaultMetrics
 from swarm_node.vault.node_vault import NodeVault
+from swarm_node.vitals import NodeVitals
 
 log = structlog.get_logger()
 
@@ -51,10 +53,13 @@ _TOLD_TIMEOUT_S = 10.0
 
 
 async def run_node(
-    settings: NodeSettings, *, stop: asyncio.Event, ready: asyncio.Event | None = None
+    settings: NodeSettings,
+    *,
+    stop: asyncio.Event,
+    on_ready: Callable[[Callable[[], NodeVitals]], None] | None = None,
 ) -> None:
-    """Run a node until `stop` is set, then end it cleanly. `ready` is set once commands are
-    answered.
+    """Run a node until `stop` is set, then end it cleanly. `on_ready` is called once commands are
+    answered, with what tells how the node is.
 
     Raises `data_dir_locked`, `nats_unavailable`, `config_invalid`, `node_id_in_use`,
     `port_in_use`, `browser_missing`, `wa_js_missing`.
@@ -66,8 +71,8 @@ async def run_node(
             Bus.connect(settings.bus_settings()) as bus,
             _Node(settings, data, engines, bus).running() as node,
         ):
-            if ready is not None:
-                ready.set()
+            if on_ready is not None:
+                on_ready(node.vitals)
             await stop.wait()
             log.info("node.stopping", **{log_keys.NODE: settings.node_id})
             await node.stop()
@@ -160,6 +165,18 @@ class _Node:
                     yield self
             finally:
                 undo()
+
+    def vitals(self) -> NodeVitals:
+        """How it is, now."""
+        loads = self.supervisor.loads()
+        return NodeVitals(
+            sessions=self.supervisor.engines_running(),
+            online=sum(load.state is SessionState.ONLINE for load in loads),
+            sessions_max=self.settings.sessions_max,
+            bus_connected=self.bus.connected,
+            lease_held=self.lease.held,
+            turns=(self.bus.turn, *(self.pulse.turns if self.pulse is not None else ())),
+        )
 
     async def stop(self) -> None:
         """Stop the sessions, then say goodbye. New starts are refused from the first moment."""

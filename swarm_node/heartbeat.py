@@ -21,12 +21,15 @@ from schemas.subjects import node_announce, node_heartbeat
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket
 from schemas.transport.typed import publish
+from schemas.turns import Turn
 from swarm_node import memory
 from swarm_node.metrics import NodeMetrics
 
 log = structlog.get_logger()
 
 _RETRY_S = 1.0
+_BEAT_MAX_S = 60.0
+_MEASURE_MAX_S = 120.0
 
 
 class Pulse:
@@ -53,6 +56,7 @@ class Pulse:
         self._began_s = time.monotonic()
         self._sequence = 0
         self._announce_wanted = asyncio.Event()
+        self._beat_at = self._measured_at = self._began_s
 
     async def announce(self) -> None:
         """Write the record and say that we are here. Raises `BlazzError` when the bus is away."""
@@ -73,6 +77,14 @@ class Pulse:
         """Announce again: the bus was away, and readers may have forgotten us."""
         self._announce_wanted.set()
 
+    @property
+    def turns(self) -> tuple[Turn, Turn]:
+        """When it last beat, over all sessions, and last measured, in a thread: proof of both."""
+        return (
+            Turn("heartbeat", self._beat_at, _BEAT_MAX_S + self._period_s),
+            Turn("threads", self._measured_at, _MEASURE_MAX_S + self._memory_period_s),
+        )
+
     async def run_announcements(self) -> None:
         """Announce whenever that is wanted, until it got through. For ever."""
         while True:
@@ -89,6 +101,7 @@ class Pulse:
         """Beat for ever; a beat that the bus doesn't take is left out."""
         while True:
             beat = self._beat()
+            self._beat_at = time.monotonic()
             try:
                 await publish(self._bus, node_heartbeat(beat.node_id), beat)
             except BlazzError as error:
@@ -99,6 +112,7 @@ class Pulse:
         """Measure the memory now and then, for ever."""
         while True:
             self._memory = await asyncio.to_thread(memory.measure)
+            self._measured_at = time.monotonic()
             await asyncio.sleep(self._memory_period_s)
 
     def _beat(self) -> Heartbeat:

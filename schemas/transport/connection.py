@@ -31,6 +31,7 @@ from schemas.transport.link import (
     message_of,
     unavailable,
 )
+from schemas.turns import Turn
 
 __all__ = [
     "Bus",
@@ -47,6 +48,8 @@ log = structlog.get_logger()
 
 _CLOSE_FLUSH_TIMEOUT_S: Final = 1.0
 _REDIAL_LOG_EVERY: Final = 20
+_TURN_MAX_S: Final = 120.0
+"""One look at a link, or one round of dials to servers that let each time out."""
 
 
 class Outage(msgspec.Struct, frozen=True):
@@ -133,6 +136,7 @@ class Bus:
         """Set while the server refuses our identity: redialling goes on, but needs a person."""
         self.round_trip_s = 0.0
         self._link: Link | None = None
+        self._pinged_at = self._dialled_at = time.monotonic()
         self._up = asyncio.Event()
         self._inflows: set[Inflow] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -187,6 +191,15 @@ class Bus:
     def connected(self) -> bool:
         """Whether the bus was there when last looked at."""
         return self._up.is_set() and self._link is not None and not self._link.lost.is_set()
+
+    @property
+    def turn(self) -> Turn:
+        """When whoever keeps this bus last did something; it does while the bus is away, too."""
+        at_s = self._pinged_at
+        if not self.connected:
+            lost_at_s = self.last_outage.began_at if self.last_outage is not None else 0.0
+            at_s = min(at_s, max(self._dialled_at, lost_at_s))
+        return Turn("bus", at_s, _TURN_MAX_S)
 
     async def wait_connected(self, timeout_s: float) -> None:
         """Return at once when connected. Raises `nats_unavailable` after `timeout_s`."""
@@ -345,6 +358,7 @@ class Bus:
         attempt = 0
         while True:
             await asyncio.sleep(self._redial_delay(attempt))
+            self._dialled_at = time.monotonic()
             try:
                 await self._dial()
             except BlazzError as error:
@@ -371,6 +385,7 @@ class Bus:
         profile = self.settings.profile
         while True:
             await asyncio.sleep(profile.self_ping_interval_s)
+            self._pinged_at = time.monotonic()
             link = self._link
             if link is None or link.lost.is_set():
                 continue

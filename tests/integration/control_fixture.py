@@ -126,7 +126,8 @@ async def node(
     )
     stop, ready = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(run_node(settings, stop=stop, ready=ready))
+        node = run_node(settings, stop=stop, on_ready=lambda _: ready.set())
+        running = tasks.create_task(node)
         try:
             await eventually(
                 lambda: ready.is_set() or running.done(), timeout_s=15, what="the node is ready"

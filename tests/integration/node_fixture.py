@@ -107,7 +107,7 @@ class World:
         ready, stop = asyncio.Event(), asyncio.Event()
         settings = await self.settings(node_id, **changes)
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(run_node(settings, ready=ready, stop=stop))
+            task = group.create_task(run_node(settings, on_ready=lambda _: ready.set(), stop=stop))
             waiter = group.create_task(ready.wait())
             await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
             waiter.cancel()
