@@ -28,6 +28,7 @@ from cli.identity.commands import add_identity_commands
 from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands
 from cli.options import HERE, ONCE, Form, Target, Watch
+from cli.plan_commands import add_plan_command
 from cli.session_commands import add_session_commands
 from cli.view_commands import add_tui_command
 from cli.webhook_commands import add_webhook_commands
@@ -277,6 +278,7 @@ add_config_commands(_config, lambda do: _exit(_guarded(do)))
 add_identity_commands(_identity, lambda do: _exit(_guarded(do)), _operating)
 add_message_commands(message, _operating)
 add_webhook_commands(_webhook, _operating)
+add_plan_command(app, _operate, lambda do: _exit(_guarded(do)))
 add_tui_command(app, _look, _operating, lambda do: _exit(_guarded(do)))
 
 

@@ -48,7 +48,7 @@ def show_one(row: T, shape: Shape[T], form: Form) -> Exit:
     elif form is Form.JSON:
         print(msgspec.json.encode(row).decode())
     elif form is Form.YAML:
-        print("\n".join(_yaml(msgspec.to_builtins(row))))
+        print(yaml_text(row), end="")
     else:
         print(render([row], shape, form), end="")
     return Exit.OK
@@ -63,10 +63,15 @@ def render(rows: Sequence[T], shape: Shape[T], form: Form) -> str:
     if form is Form.NAME:
         return "".join(shape.name(row) + "\n" for row in rows)
     if form is Form.YAML:
-        return "\n".join(_yaml(msgspec.to_builtins(rows))) + "\n"
+        return yaml_text(rows)
     columns = [c for c in shape.columns if form is Form.WIDE or not c.wide]
     cells = [[_cell(column.of(row)) for column in columns] for row in rows]
     return table([column.header for column in columns], cells)
+
+
+def yaml_text(value: object) -> str:
+    """A value as YAML, with its last line break."""
+    return "\n".join(_yaml(msgspec.to_builtins(value))) + "\n"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
