@@ -12,8 +12,8 @@ from cli.planning.catalogue import Catalogue
 from cli.planning.sizing import Choice
 from cli.planning.spread import Fleet, Node
 
-NATS_SERVERS = 3
-"""A majority of three outlives one."""
+NATS, CONTROL_PLANE = "nats", "control-plane"
+"""What the catalogue's `fixed` calls them; its counts are the inventory's."""
 
 
 def inventory(
@@ -26,24 +26,26 @@ def inventory(
         for provider in catalogue.providers
         for region in provider.regions
     }
-    homes = bus_homes(choices)
+    count = {NATS: 3, CONTROL_PLANE: 2} | {item.name: item.count for item in catalogue.fixed}
+    homes = homes_near(choices)
 
     def place(provider: str, region: str) -> dict[str, Any]:
         known = {"blazz_provider": provider, "blazz_region": region}
         code = codes[provider, region]
         return known | ({"blazz_provider_region": code} if code else {})
 
-    control = "blazz-control-1"
+    def servers(name: str, item: str) -> dict[str, Any]:
+        return {f"blazz-{name}-{n + 1}": place(*homes[n % len(homes)]) for n in range(count[item])}
+
+    control = servers("control", CONTROL_PLANE)
     return {
         "all": {
             "vars": {"blazz_version": version},
             "children": {
-                "nats": _hosts(
-                    {f"blazz-nats-{n}": place(*home) for n, home in enumerate(homes, start=1)}
-                ),
-                "control_plane": _hosts({control: place(*homes[0])}),
-                "proxy": _hosts({control: {}}),
-                "observability": _hosts({control: {}}),
+                "nats": _hosts(servers("nats", NATS)),
+                "control_plane": _hosts(control),
+                "proxy": _hosts({host: {} for host in control}),
+                "observability": _hosts({next(iter(control)): {}}),
                 "swarm_nodes": _hosts(
                     {
                         node.id: place(node.provider, node.region)
@@ -60,11 +62,11 @@ def inventory(
     }
 
 
-def bus_homes(choices: Sequence[Choice]) -> list[tuple[str, str]]:
-    """Where the bus's servers stand: in one place, at as many providers as have machines there.
+def homes_near(choices: Sequence[Choice]) -> list[tuple[str, str]]:
+    """Where servers of one kind stand, the first in the first: near each other, providers apart.
 
-    They agree on every write, so they must be near each other; and no provider may take two of
-    them along if that can be helped. It does not change while the fleet grows.
+    The bus's servers agree on every write, so they are in one place if it has enough providers;
+    and no provider takes two of them along if that can be helped. A larger fleet changes nothing.
     """
     known = [(one.provider.id, region.id) for one in choices for region in one.provider.regions]
     at = Counter(region for _, region in known)
@@ -72,8 +74,7 @@ def bus_homes(choices: Sequence[Choice]) -> list[tuple[str, str]]:
     near = sorted(known, key=lambda home: home[1] != centre)
     firsts = {provider: (provider, region) for provider, region in reversed(near)}
     others = [home for home in near if home not in firsts.values()]
-    homes = [home for home in near if home in firsts.values()] + others
-    return [homes[n % len(homes)] for n in range(NATS_SERVERS)]
+    return [home for home in near if home in firsts.values()] + others
 
 
 def _by_provider(nodes: Sequence[Node]) -> dict[str, Any]:

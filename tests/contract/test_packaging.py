@@ -78,3 +78,4 @@ def test_the_wheel_holds_the_parts_and_the_wa_js_bundle(tmp_path: Path) -> None:
         "schemas", "swarm_node", "control_plane", "tui", "cli", "sandbox", "bench"
     }  # fmt: skip
     assert "swarm_node/engines/chromium/assets/wppconnect-wa.LICENSE" in names
+    assert "cli/planning/catalogue.toml" in names

@@ -7,7 +7,7 @@ import pytest
 
 from cli.plan import read_catalogue
 from cli.planning.catalogue import parse
-from cli.planning.inventory import bus_homes
+from cli.planning.inventory import homes_near
 from cli.planning.plan import Plan, Wanted, make
 from cli.planning.sizing import Sizing
 from cli.planning.spread import Spare
@@ -82,6 +82,12 @@ def test_its_spread_of_300_nodes_comes_out() -> None:
     assert lost == {"address": 30, "region": 1200, "place": 2700, "provider": 3000}
 
 
+def test_a_small_fleet_is_spread_too() -> None:
+    assert set(plan(100).providers.values()) == {1}
+    places = [row.region for row in plan(300, spare=Spare.NONE).spread if row.nodes]
+    assert len(set(places)) >= 7
+
+
 def test_its_sum_comes_out_only_with_its_one_price() -> None:
     alone = plan(9000, providers=("vultr",)).costs.needed
     assert (alone.nodes_usd, alone.fixed_usd, alone.month_usd) == (1800, 200, 2000)
@@ -142,12 +148,12 @@ def test_of_two_equally_cheap_the_one_that_loses_less_is_taken() -> None:
 
 def test_the_bus_stands_near_each_other_at_three_providers() -> None:
     few, many = make(CATALOGUE, Wanted(sessions=1)), make(CATALOGUE, Wanted(sessions=9000))
-    homes = bus_homes(many.choices)
+    homes = homes_near(many.choices)[:3]
     assert {region for _, region in homes} == {"singapore"}
     assert len({provider for provider, _ in homes}) == 3
-    assert bus_homes(few.choices) == homes
+    assert homes_near(few.choices)[:3] == homes
     alone = make(CATALOGUE, Wanted(sessions=9, providers=("hetzner",))).choices
-    assert {region for _, region in bus_homes(alone)} == {"germany", "finland"}
+    assert {region for _, region in homes_near(alone)} == {"germany", "finland"}
 
 
 @pytest.mark.parametrize(
