@@ -2,7 +2,8 @@
 
 Owns the reading, the merging and the errors' words. `BLAZZ_HTTP__PORT=8080` sets `port` in the
 table `http`; lists and tables are JSON. An unknown key is refused by name: a typo must not be a
-silence. Secrets are named by file, never written into settings.
+silence. Secrets are named by file, never written into settings; a text that begins with
+`$CREDENTIALS_DIRECTORY/` is below the directory that systemd made for this process's credentials.
 """
 
 import os
@@ -20,20 +21,24 @@ T = TypeVar("T", bound=msgspec.Struct)
 PREFIX: Final = "BLAZZ_"
 NOT_SETTINGS: Final = frozenset({"BLAZZ_WA_JS", "BLAZZ_CHROMIUM"})
 """Read where they are used: they say where a tool is, for every command."""
+CREDENTIALS_ENV: Final = "CREDENTIALS_DIRECTORY"
+_CREDENTIALS: Final = f"${CREDENTIALS_ENV}/"
 
 
 def load(kind: type[T], path: Path | None, environ: Mapping[str, str] | None = None) -> T:
     """Read, merge and check. Raises `config_invalid` with the file, the key and the reason."""
+    environ = os.environ if environ is None else environ
     tree = _read(path) if path is not None else {}
     fields = {field.encode_name for field in msgspec.structs.fields(kind)}
-    for name, value in sorted((os.environ if environ is None else environ).items()):
+    for name, value in sorted(environ.items()):
         keys = name.removeprefix(PREFIX).lower().split("__")
         if name.startswith(PREFIX) and name not in NOT_SETTINGS and keys[0] in fields:
             _put(tree, keys, _parsed(name, value))
     source = str(path) if path is not None else "the environment"
     _refuse_unknown(kind, tree, source)
+    found = _with_credentials(tree, environ.get(CREDENTIALS_ENV), source)
     try:
-        return msgspec.convert(tree, kind, strict=False, dec_hook=_path_from_text)
+        return msgspec.convert(found, kind, strict=False, dec_hook=_path_from_text)
     except msgspec.ValidationError as error:
         raise BlazzError(ErrorCode.CONFIG_INVALID, f"{source}: {error}") from error
 
@@ -44,6 +49,19 @@ def write(path: Path, settings: msgspec.Struct) -> Path:
     path.touch(mode=0o600)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(settings, enc_hook=str)))
     return path
+
+
+def _with_credentials(value: Any, directory: str | None, source: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_credentials(below, directory, source) for key, below in value.items()}
+    if not isinstance(value, str) or not value.startswith(_CREDENTIALS):
+        return value
+    if not directory:
+        raise BlazzError(
+            ErrorCode.CONFIG_INVALID,
+            f"{source}: {value} is for a process that systemd started with LoadCredential=",
+        )
+    return str(Path(directory) / value.removeprefix(_CREDENTIALS))
 
 
 def _path_from_text(kind: type, value: Any) -> Any:

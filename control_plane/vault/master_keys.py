@@ -24,8 +24,11 @@ log = structlog.get_logger()
 
 KEY_BYTES: Final = 32
 CREDENTIAL: Final = "master-key"
+CREDENTIALS_ENV: Final = "CREDENTIALS_DIRECTORY"
+_SYSTEMD: Final = Path("/run/credentials")
 _ID_DOMAIN: Final = b"blazz master key id v1"
 _OTHERS: Final = 0o077
+_WORLD: Final = 0o007
 _LOOK_EVERY_S: Final = 2.0
 
 
@@ -54,21 +57,26 @@ def find_key_file(configured: Path | None, environ: Mapping[str, str]) -> Path |
     """The settings' file, else systemd's credential `master-key`, else None."""
     if configured is not None:
         return configured
-    directory = environ.get("CREDENTIALS_DIRECTORY")
+    directory = environ.get(CREDENTIALS_ENV)
     if directory and (path := Path(directory) / CREDENTIAL).exists():
         return path
     return None
 
 
-def read_keys(path: Path) -> tuple[MasterKey, ...]:
+def read_keys(path: Path, environ: Mapping[str, str] | None = None) -> tuple[MasterKey, ...]:
     """The keys of a file, the active one first. Raises `master_key_missing`; never quotes it."""
+    others = _OTHERS
+    if _is_credential(path, os.environ if environ is None else environ):
+        # Its directory is this service's alone. systemd lets its user in by an ACL, whose mask
+        # shows where a file's mode has the group.
+        others = _WORLD
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             lines = file.read().splitlines()
     except OSError as error:
         raise _missing(f"{path} can't be read: {error.strerror}") from error
-    if mode & _OTHERS:
+    if mode & others:
         raise _missing(f"{path} can be read by others: chmod 600 it")
     found = []
     for number, line in enumerate(lines, 1):
@@ -149,6 +157,12 @@ class MasterKeyRing:
         if stamp != self._stamp:
             self._keys = read_keys(self.path)
             self._stamp = stamp
+
+
+def _is_credential(path: Path, environ: Mapping[str, str]) -> bool:
+    # Also for a command that reads the service's settings, beside it.
+    directory = environ.get(CREDENTIALS_ENV)
+    return path.parent.parent == _SYSTEMD or bool(directory and path.parent == Path(directory))
 
 
 def _sync_directory(path: Path) -> None:

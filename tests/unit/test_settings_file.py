@@ -66,3 +66,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BlazzError, match=r"nowhere\.toml"):
         settings_file.load(Settings, tmp_path / "nowhere.toml", {})
+
+
+def test_a_secret_can_be_a_credential_of_systemd(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(
+        'folder = "$CREDENTIALS_DIRECTORY/key"\n[http]\nhost = "$CREDENTIALS_DIRECTORY/h"\n'
+    )
+    got = settings_file.load(
+        Settings, path, {"CREDENTIALS_DIRECTORY": "/run/credentials/x.service"}
+    )
+    assert got.folder == Path("/run/credentials/x.service/key")
+    assert got.http == Http(host="/run/credentials/x.service/h")
+    with pytest.raises(BlazzError, match="LoadCredential="):
+        settings_file.load(Settings, path, {})

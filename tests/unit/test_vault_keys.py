@@ -68,6 +68,16 @@ def test_a_credential_is_read_only(tmp_path: Path) -> None:
     assert len(read_keys(written(tmp_path / "k", text_of(MasterKey.make()), 0o400))) == 1
 
 
+def test_a_credential_whose_acl_shows_as_its_group_is_read(tmp_path: Path) -> None:
+    """systemd 254 and later: mode 0440 by the ACL's mask, in a directory of the service's own."""
+    path = written(tmp_path / "k", text_of(MasterKey.make()), 0o440)
+    assert len(read_keys(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})) == 1
+    assert "chmod 600" in missing(path)
+    path.chmod(0o444)
+    with pytest.raises(BlazzError):
+        read_keys(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
 @pytest.mark.parametrize("text", ["", "# only a note\n", "secretsecret", "c2hvcnQ=\n"])
 def test_what_is_no_key_is_refused_without_being_quoted(tmp_path: Path, text: str) -> None:
     detail = missing(written(tmp_path / "k", text))
