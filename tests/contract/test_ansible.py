@@ -329,9 +329,9 @@ def test_nats_server_reads_its_file(rendered: Path, host: str) -> None:
 def make_certificate(directory: Path) -> None:
     if (directory / "nats.pem").exists():
         return
-    new_key = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=n1".split()
-    files = ["-keyout", directory / "nats.key", "-out", directory / "nats.pem"]
-    run(["openssl", *new_key, *files], directory)
+    how = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=n1"]
+    files = ["-keyout", str(directory / "nats.key"), "-out", str(directory / "nats.pem")]
+    run(["openssl", "req", "-x509", *how, *files], directory)
 
 
 # With everything that ansible itself knows --------------------------------------------------------
