@@ -21,6 +21,7 @@ from cli.access_commands import (
     add_key_commands,
     add_tenant_commands,
 )
+from cli.backup_commands import add_backup_commands
 from cli.bench_commands import add_bench_commands
 from cli.context_commands import add_config_commands, add_context_commands
 from cli.exit_codes import Exit, exit_code
@@ -80,6 +81,8 @@ _identity = App(
     name="identity", group=_operate, help="Who may speak on the fleet's bus: NATS credentials."
 )
 app.command(_identity)
+_backup = App(name="backup", group=_operate, help="Backups of all state: take, list, prove.")
+app.command(_backup)
 _config = App(name="config", group=_operate, help="Where the contexts are kept.")
 app.command(_config)
 
@@ -279,6 +282,7 @@ add_identity_commands(_identity, lambda do: _exit(_guarded(do)), _operating)
 add_message_commands(message, _operating)
 add_webhook_commands(_webhook, _operating)
 add_plan_command(app, _operate, lambda do: _exit(_guarded(do)))
+add_backup_commands(app, _backup, _operate, _operating)
 add_tui_command(app, _look, _operating, lambda do: _exit(_guarded(do)))
 
 

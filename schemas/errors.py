@@ -58,6 +58,8 @@ class ErrorCode(StrEnum):
     RESTORE_FAILED = "restore_failed"
     VAULT_UNAVAILABLE = "vault_unavailable"
     MASTER_KEY_MISSING = "master_key_missing"
+    BACKUP_DAMAGED = "backup_damaged"
+    BACKUP_UNREADABLE = "backup_unreadable"
     # messages
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     MESSAGE_NOT_FOUND = "message_not_found"
@@ -159,6 +161,8 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.RESTORE_FAILED: ErrorSpec(409, False, "No snapshot of the session could be restored", "Link the number again."),
     C.VAULT_UNAVAILABLE: ErrorSpec(503, True, "The snapshot store does not answer", "It is tried again; see /readyz."),
     C.MASTER_KEY_MISSING: ErrorSpec(500, False, "The master key is missing or not the right one", "Name its file with `master_key_file`; see docs/vault.md."),
+    C.BACKUP_DAMAGED: ErrorSpec(500, False, "The backup is damaged", "Use another one: `blazz backup list`, `blazz backup verify`."),
+    C.BACKUP_UNREADABLE: ErrorSpec(409, False, "The backup can't be read here", "See `detail`: another key, or another release of Blazz."),
     C.LEDGER_UNAVAILABLE: ErrorSpec(503, True, "The message history does not answer", "It is tried again; see /readyz."),
     C.MESSAGE_NOT_FOUND: ErrorSpec(404, False, "No such message", "List them with GET …/messages."),
     C.MESSAGE_OUTCOME_UNKNOWN: ErrorSpec(502, False, "Nobody can know whether this message went out", "Look at the phone before sending again."),

@@ -81,6 +81,7 @@ DISPATCHER_LEASE: Final = "dispatcher"
 
 NODES_PREFIX: Final = "node."
 LEASES_PREFIX: Final = "lease."
+LEASE_EPOCHS_PREFIX: Final = "epoch."
 CAPACITY_PREFIX: Final = "capacity."
 SESSIONS_PREFIX: Final = "session."
 ASSIGNMENTS_PREFIX: Final = "assignment."

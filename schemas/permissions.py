@@ -131,6 +131,33 @@ def viewer(identity: str) -> Permissions:
     )
 
 
+def backup(identity: str) -> Permissions:
+    """Whoever takes backups: copies of every stream, and nothing written."""
+    return Permissions(
+        publish=(
+            f"{JETSTREAM_API}.STREAM.INFO.*",
+            f"{JETSTREAM_API}.STREAM.SNAPSHOT.*",
+            "$JS.SNAPSHOT.ACK.>",
+            _inbox(identity),
+        ),
+        subscribe=(_inbox(identity),),
+    )
+
+
+def restorer(identity: str) -> Permissions:
+    """Whoever puts a backup back: all of JetStream. Issue it for the restore alone."""
+    return Permissions(
+        publish=(
+            f"{ROOT}.>",
+            f"{JETSTREAM_API}.>",
+            "$JS.SNAPSHOT.RESTORE.>",
+            "$KV.>",
+            _inbox(identity),
+        ),
+        subscribe=(ALL_HEARTBEATS, _inbox(identity)),
+    )
+
+
 def _reading(streams: Iterable[str]) -> list[str]:
     """Look at a stream and read it through short-lived consumers."""
     subjects = []

@@ -27,6 +27,8 @@ class Role(StrEnum):
     CONTROL_PLANE = "control_plane"
     NODE = "node"
     VIEWER = "viewer"
+    BACKUP = "backup"
+    RESTORER = "restorer"
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -53,6 +55,10 @@ class Identity(msgspec.Struct, frozen=True):
                 return permissions.node(self.name)
             case Role.VIEWER:
                 return permissions.viewer(self.name)
+            case Role.BACKUP:
+                return permissions.backup(self.name)
+            case Role.RESTORER:
+                return permissions.restorer(self.name)
 
 
 class IdentityStore:

@@ -88,6 +88,8 @@ class StoredMessage(msgspec.Struct, frozen=True):
     seq: int
     data: bytes
     headers: dict[str, str]
+    stored_at: float = 0.0
+    """Unix seconds; 0 where it was not asked for."""
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -148,7 +150,7 @@ class JetStream:
         `not_found` for what is not there), `nats_unavailable`, `timeout`, `forbidden`."""
         payload = b"" if body is None else msgspec.json.encode(body)
         answer = await self.bus.request(f"{self._api}.{suffix}", payload, timeout_s=self.timeout_s)
-        _raise_refusal(answer.data)
+        raise_refusal(answer.data)
         return msgspec.json.decode(answer.data, type=kind)
 
     async def publish(
@@ -170,7 +172,7 @@ class JetStream:
             raise BlazzError(
                 ErrorCode.NATS_UNAVAILABLE, "no stream takes this subject now", subject=subject
             ) from error
-        _raise_refusal(answer.data)
+        raise_refusal(answer.data)
         return msgspec.json.decode(answer.data, type=PubAck)
 
     async def publish_batch(
@@ -235,6 +237,10 @@ class JetStream:
     async def stream_info(self, stream: str) -> StreamInfo:
         """Raises `not_found` if there is no such stream."""
         return await self.api(f"STREAM.INFO.{stream}", None, StreamInfo)
+
+    async def delete_stream(self, stream: str) -> None:
+        """Remove a stream with all that it holds."""
+        await self.api(f"STREAM.DELETE.{stream}", None, _Ignored)
 
     async def subjects(self, stream: str, subject: str) -> dict[str, int]:
         """Every subject under `subject` that holds messages, with how many."""
@@ -327,7 +333,8 @@ def _batch_headers(batch_id: str, number: int, write: Write) -> dict[str, str]:
     }
 
 
-def _raise_refusal(data: bytes) -> None:
+def raise_refusal(data: bytes) -> None:
+    """Raise what the server's answer says went wrong, if it does: as `JetStream.api`."""
     error = msgspec.json.decode(data, type=_ErrorOnly).error
     if error is None:
         return

@@ -42,12 +42,14 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Where a delivered message lies: the stream's sequence, the consumer's, what is left."""
+    """Where a delivered message lies: the stream's sequence, the consumer's, what is left; and
+    when it was stored (Unix seconds)."""
 
     stream_seq: int
     consumer_seq: int
     pending: int
     delivered: int
+    stored_at: float = 0.0
 
 
 def position_of(reply: str) -> Position:
@@ -63,6 +65,7 @@ def position_of(reply: str) -> Position:
         consumer_seq=int(tokens[6]),
         pending=int(tokens[8]),
         delivered=int(tokens[4]),
+        stored_at=int(tokens[7]) / 1e9,
     )
 
 
@@ -147,10 +150,11 @@ async def read_stored(
     *,
     start_at: datetime | None = None,
     headers_only: bool = False,
+    batch: int = _BATCH,
 ) -> AsyncGenerator[StoredMessage, None]:
     """Every message on `subject` that is there now (with `start_at`: and was stored then or
     later), in order, once; raises on an outage half-way. What is removed meanwhile may be left
-    out."""
+    out. `batch` are asked for at once."""
     name = f"ord-{secrets.token_hex(8)}"
     config: dict[str, Any] = {
         "deliver_policy": "all",
@@ -165,7 +169,7 @@ async def read_stored(
     try:
         while info.num_pending:
             # No waiting: the last ones may have been removed since they were counted.
-            pull = jetstream.fetch(stream, name, batch=_BATCH, expires_s=expires_s, wait=False)
+            pull = jetstream.fetch(stream, name, batch=batch, expires_s=expires_s, wait=False)
             begun = expected
             async with aclosing(pull) as messages:
                 async for raw in messages:
@@ -236,7 +240,9 @@ def ordered_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def stored(raw: BusMessage, position: Position) -> StoredMessage:
     """A delivered message as a stored one."""
-    return StoredMessage(raw.subject, position.stream_seq, raw.data, dict(raw.headers))
+    return StoredMessage(
+        raw.subject, position.stream_seq, raw.data, dict(raw.headers), position.stored_at
+    )
 
 
 async def pause_unless_final(jetstream: JetStream, error: BlazzError) -> None:

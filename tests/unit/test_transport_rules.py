@@ -165,6 +165,16 @@ def test_a_viewer_writes_nothing() -> None:
         )
 
 
+def test_whoever_takes_backups_writes_nothing() -> None:
+    for subject in permissions.backup("backup").publish:
+        assert subject in {
+            "$JS.API.STREAM.INFO.*",
+            "$JS.API.STREAM.SNAPSHOT.*",
+            "$JS.SNAPSHOT.ACK.>",
+            "_INBOX_backup.>",
+        }
+
+
 def test_settings_do_not_show_the_seed() -> None:
     settings = BusSettings(servers=("nats://127.0.0.1:1",), name="x", nkey_seed="SUSECRET")
     assert "SUSECRET" not in repr(settings)
