@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from cli.backup.documents import RawDocument
+from control_plane.mongo_copies import RawDocument
 from control_plane.vault import store as objects
 from control_plane.vault.data_keys import unwrap
 from control_plane.vault.master_keys import MasterKey

@@ -14,8 +14,6 @@ import msgspec
 import structlog
 
 from cli.audit import recorded
-from cli.backup.documents import LEDGER as LEDGER_ROLE
-from cli.backup.documents import open_collections, put_documents
 from cli.backup.folder import Backup, check_files
 from cli.backup.inside import unfinished
 from cli.backup.scratch import moved, put_stream
@@ -23,6 +21,8 @@ from cli.backup.take import dumped_messages, hold_against, read_documents
 from cli.parts import ControlPlaneFile
 from control_plane.core import ledger_fold
 from control_plane.ledger.opening import open_ledger
+from control_plane.mongo_copies import LEDGER as LEDGER_ROLE
+from control_plane.mongo_copies import open_collections, put_documents
 from control_plane.vault.master_keys import MasterKey
 from schemas.backup import StreamCopy
 from schemas.errors import BlazzError, ErrorCode

@@ -18,14 +18,14 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from cli.backup import documents
-from cli.backup.documents import RawDocument, copy_documents, open_collections
 from cli.backup.folder import Backup, NewBackup, folders, open_backup
 from cli.backup.index import Line, compare, read_lines, unpacked
 from cli.backup.inside import DumpedSnapshots, Found, SnapshotSource, StoredSnapshots, look_inside
 from cli.backup.scratch import max_age_s, put_stream, scratch_bus, still
 from cli.backup.sealed import damaged, read_sealed
+from control_plane import mongo_copies
 from control_plane.config import ControlPlaneSettings
+from control_plane.mongo_copies import RawDocument, copy_documents, open_collections
 from control_plane.vault.jetstream_store import JetStreamSnapshotStore
 from control_plane.vault.master_keys import MasterKey
 from schemas.backup import (
@@ -163,10 +163,10 @@ async def _copy(
         for name in BEFORE_DOCUMENTS:
             # A ledger in MongoDB stands where the stream does, snapshots likewise.
             if name == DEAD_LETTERS:
-                collections += await _copy_documents(held, new, {documents.LEDGER})
+                collections += await _copy_documents(held, new, {mongo_copies.LEDGER})
             streams.append(await _copy_stream(jetstream, name, new))
         collections += await _copy_documents(
-            held, new, {documents.SNAPSHOT_FILES, documents.SNAPSHOT_CHUNKS}
+            held, new, {mongo_copies.SNAPSHOT_FILES, mongo_copies.SNAPSHOT_CHUNKS}
         )
         streams += [await _copy_stream(jetstream, name, new) for name in AFTER_DOCUMENTS]
     return streams, tuple(collections)
@@ -195,15 +195,15 @@ async def _copy_stream(jetstream: JetStream, name: str, new: NewBackup) -> Strea
 
 
 async def _copy_documents(
-    held: tuple[documents.Collection, ...], new: NewBackup, roles: set[str]
+    held: tuple[mongo_copies.Collection, ...], new: NewBackup, roles: set[str]
 ) -> list[CollectionCopy]:
     return [await _copy_collection(each, new) for each in held if each.role in roles]
 
 
-async def _copy_collection(collection: documents.Collection, new: NewBackup) -> CollectionCopy:
+async def _copy_collection(collection: mongo_copies.Collection, new: NewBackup) -> CollectionCopy:
     taken_at = time.time()
     with new.writer(f"collection-{collection.role}") as writer:
-        count = await copy_documents(collection, writer)
+        count = await copy_documents(collection, writer.write)
     return CollectionCopy(
         role=collection.role, taken_at=taken_at, documents=count, part=writer.part
     )
@@ -266,10 +266,10 @@ async def look_into(
     """Open all that was put onto a scratch `bus`, and the collections beside it."""
     by_role = {each.role: each for each in collections}
     snapshots: SnapshotSource = StoredSnapshots(JetStreamSnapshotStore(bus))
-    chunks = by_role.get(documents.SNAPSHOT_CHUNKS)
+    chunks = by_role.get(mongo_copies.SNAPSHOT_CHUNKS)
     if chunks is not None:
         snapshots = DumpedSnapshots(read_documents(folder, chunks, secret))
-    ledger = by_role.get(documents.LEDGER)
+    ledger = by_role.get(mongo_copies.LEDGER)
     messages = None if ledger is None else _messages(read_documents(folder, ledger, secret))
     return await look_inside(bus, master_keys, snapshots, messages)
 
@@ -278,7 +278,7 @@ def read_documents(folder: Path, copy: CollectionCopy, secret: bytes) -> Iterato
     """A collection's documents. Raises `backup_damaged`, also for one too few."""
     count = 0
     try:
-        for document in documents.documents(read_sealed(folder, copy.part.file, secret)):
+        for document in mongo_copies.documents(read_sealed(folder, copy.part.file, secret)):
             count += 1
             yield document
     except ValueError:

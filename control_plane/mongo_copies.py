@@ -1,11 +1,11 @@
-"""MongoDB's part of a backup: collections as BSON, read while they are written to.
+"""Copies of what MongoDB keeps: collections as BSON, read while they are written to.
 
 Owns which collections, the reading, and the putting back. Putting back only ever adds what is not
 there: a document that is there is the same one (a snapshot never changes) or a newer one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from cli.backup.sealed import SealedWriter
 from control_plane.config import ControlPlaneSettings
 from control_plane.ledger.settings import LedgerStoreKind
 from control_plane.mongo import open_database, read_uri
@@ -90,13 +89,13 @@ async def _database(used: bool, uri_file: Any, name: str, part: str) -> AsyncIte
         yield database
 
 
-async def copy_documents(collection: Collection, writer: SealedWriter) -> int:
-    """Write every document into `writer`; how many. Raises `vault_unavailable`."""
+async def copy_documents(collection: Collection, write: Callable[[bytes], None]) -> int:
+    """Give every document to `write`; how many. Raises `vault_unavailable`."""
     count = 0
     async with _answering():
         raw = collection.held.with_options(codec_options=_RAW)
         async for document in raw.find({}).sort(_ORDER[collection.role]):
-            writer.write(document.raw)
+            write(document.raw)
             count += 1
     return count
 
