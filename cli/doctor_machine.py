@@ -19,7 +19,13 @@ from cli.findings import Finding, Verdict, from_error
 from cli.up import default_data_dir
 from schemas.errors import BlazzError
 from swarm_node.engines.chromium.bundle import WA_JS_VERSION, find_bundle
-from swarm_node.engines.chromium.executable import browser_build, find_executable, why_not_sandboxed
+from swarm_node.engines.chromium.executable import (
+    BY_APPARMOR,
+    browser_build,
+    find_executable,
+    why_not_sandboxed,
+    why_this_not_sandboxed,
+)
 from swarm_node.engines.chromium.settings import settings_from_environment
 
 _GB: Final = 2**30
@@ -51,15 +57,17 @@ def check_chromium() -> Finding:
 
 def check_chromium_sandbox() -> Finding:
     """Chromium's own sandbox holds a page that was broken into; without it, nothing does."""
-    why_not = why_not_sandboxed()
+    try:
+        executable = find_executable(settings_from_environment())
+        why_not = asyncio.run(why_this_not_sandboxed(executable))
+    except BlazzError:
+        why_not = why_not_sandboxed()  # the missing browser is a finding of its own
     if why_not is None:
         return Finding("chromium sandbox", Verdict.OK, "can run")
-    return Finding(
-        "chromium sandbox",
-        Verdict.WARN,
-        f"off: {why_not}",
-        "run nodes as an ordinary user, on a host that allows user namespaces",
-    )
+    fix = "run nodes as an ordinary user, on a host that allows user namespaces"
+    if why_not == BY_APPARMOR:
+        fix = "install deploy/apparmor/blazz-chromium (docs/systemd.md)"
+    return Finding("chromium sandbox", Verdict.WARN, f"off: {why_not}", fix)
 
 
 def check_wa_js() -> Finding:
@@ -88,9 +96,9 @@ def check_memory() -> Finding:
     return Finding("memory", Verdict.WARN, detail, "free some, or lower --sessions-max")
 
 
-def check_disk() -> Finding:
-    """Where `blazz up` keeps everything."""
-    folder = default_data_dir()
+def check_disk(folder: Path | None = None) -> Finding:
+    """Where everything is kept, by default `blazz up`'s."""
+    folder = folder or default_data_dir()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / _GB

@@ -8,6 +8,7 @@ ever taken from a flag.
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from pathlib import Path
@@ -160,6 +161,35 @@ def node(
     from cli.parts import run_node_process
 
     _finish(lambda stop: run_node_process(config, ready_file, stop), logs=True)
+
+
+@_node.command(name="self-test")
+def self_test(
+    *,
+    config: Annotated[Path, Parameter(help="The node's TOML file.")],
+    expect_version: Annotated[
+        str | None, Parameter(help="Fail unless this release is installed and runs.")
+    ] = None,
+    expect_chromium: Annotated[str | None, Parameter(help="Fail for another build.")] = None,
+    output: Annotated[
+        Literal["table", "json"], Parameter(name=["--output", "-o"], help="How to print.")
+    ] = "table",
+) -> None:
+    """Check, on its host, that a node can hold sessions, runs, and is on the bus.
+
+    Run it as the node's user. It touches no session: it starts one scratch browser without any
+    network, and signs in to the bus once more. Exit codes: 0 nothing failed, 1 something did.
+    """
+    from cli.findings import exit_for, written
+    from cli.self_test import Expected, self_test
+
+    async def run(_stop: asyncio.Event) -> Exit:
+        findings = await self_test(config, Expected(expect_version, expect_chromium))
+        form: Literal["json", "text"] = "json" if output == "json" else "text"
+        print(written(findings, form, time.time()), end="")
+        return Exit(exit_for(findings, form))
+
+    _operating(run)
 
 
 @app.command(name="control-plane", group=_parts)

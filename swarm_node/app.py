@@ -33,7 +33,7 @@ from swarm_node.config import NodeSettings
 from swarm_node.data_dir import DataDir
 from swarm_node.engines.registry import EngineRegistry, open_registry
 from swarm_node.heartbeat import Pulse
-from swarm_node.http import Readiness, listening
+from swarm_node.http import About, Readiness, listening
 from swarm_node.metrics import NodeMetrics
 from swarm_node.node_lease import NodeLease
 from swarm_node.outbox.journal import EventJournal
@@ -140,6 +140,12 @@ class _Node:
             listening(
                 settings.http_host,
                 settings.http_port,
+                about=About(
+                    settings.node_id,
+                    self.version,
+                    self.engines.chromium_build,
+                    self.engines.chromium_sandbox,
+                ),
                 metrics=self.metrics,
                 readiness=lambda: Readiness(bus.connected, self.lease.held),
             ) as http_url,

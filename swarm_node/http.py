@@ -14,6 +14,15 @@ from schemas.errors import BlazzError, ErrorCode
 from swarm_node.metrics import NodeMetrics
 
 
+class About(msgspec.Struct, frozen=True):
+    """Which node answers. `chromium_sandbox`: whether its browsers have Chromium's own sandbox."""
+
+    node_id: str
+    version: str
+    chromium_build: str | None
+    chromium_sandbox: bool
+
+
 class Readiness(msgspec.Struct, frozen=True):
     """Why the node is ready, or not."""
 
@@ -28,12 +37,17 @@ class Readiness(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def listening(
-    host: str, port: int, *, metrics: NodeMetrics, readiness: Callable[[], Readiness]
+    host: str,
+    port: int,
+    *,
+    about: About,
+    metrics: NodeMetrics,
+    readiness: Callable[[], Readiness],
 ) -> AsyncIterator[str]:
     """Serve for the block; gives the base URL (port 0: a free one). Raises `port_in_use`."""
 
     async def livez(_request: web.Request) -> web.Response:
-        return web.json_response({"live": True})
+        return web.json_response({"live": True, **msgspec.structs.asdict(about)})
 
     async def readyz(_request: web.Request) -> web.Response:
         now = readiness()

@@ -30,6 +30,7 @@ from swarm_node.engines.chromium.executable import (
     browser_build,
     find_executable,
     why_not_sandboxed,
+    why_this_not_sandboxed,
 )
 from swarm_node.engines.chromium.flags import browser_args
 from swarm_node.engines.chromium.hosts import processes
@@ -127,6 +128,9 @@ class IsolatedHost:
         self._why_not_sandboxed = why_not_sandboxed()
 
     async def __aenter__(self) -> Self:
+        if self._why_not_sandboxed is not None:
+            with contextlib.suppress(BlazzError):  # a missing browser is told where it is needed
+                self._why_not_sandboxed = await why_this_not_sandboxed(self.executable)
         if self._why_not_sandboxed is not None:
             log.warning("browser.sandbox_off", **{log_keys.REASON: self._why_not_sandboxed})
         return self
