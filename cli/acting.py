@@ -24,7 +24,7 @@ class Step(msgspec.Struct, frozen=True):
     target: str
     method: str
     path: str
-    body: msgspec.Struct | None = None
+    body: Any = None
     query: dict[str, str] = {}
 
 

@@ -75,7 +75,7 @@ class Api:
         path: str,
         kind: type[T],
         *,
-        body: msgspec.Struct | None = None,
+        body: Any = None,
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,

@@ -1,4 +1,4 @@
-"""`blazz context …` and `blazz config …`: the fleets a person operates.
+"""`blazz context …`: the fleets a person operates.
 
 Owns their grammar and words. `cli.contexts` owns the file.
 """
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 from cyclopts import App, Parameter
@@ -91,20 +91,6 @@ def add_context_commands(context: App, do: Do) -> None:
     def rename(old: str, new: str) -> None:
         """Give a context another name."""
         do(lambda: _rename(old, new))
-
-
-def add_config_commands(config: App, do: Do) -> None:
-    """`blazz config path|show`"""
-
-    @config.command
-    def path() -> None:
-        """Print where the contexts are kept."""
-        do(lambda: _say(str(contexts.config_path())))
-
-    @config.command
-    def show() -> None:
-        """Print that file."""
-        do(_print_file)
 
 
 def _path(path: Path | None) -> str | None:
@@ -194,15 +180,3 @@ def _current(file: contexts.ContextFile) -> str | None:
 def _marks(context: Context) -> str:
     marks = (("production", context.production), ("read-only", context.read_only))
     return ", ".join(word for word, holds in marks if holds)
-
-
-def _print_file() -> Exit:
-    path: Final = contexts.config_path()
-    if not path.is_file():
-        raise BlazzError(ErrorCode.NOT_FOUND, f"there is no {path} yet: `blazz context add`")
-    return _say(path.read_text(encoding="utf-8").rstrip())
-
-
-def _say(text: str) -> Exit:
-    print(text)
-    return Exit.OK

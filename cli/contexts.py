@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
+from cli.toml_text import replace_file
 from schemas.errors import BlazzError, ErrorCode
 
 CONFIG_VARIABLE: Final = "BLAZZ_CONFIG"
 CONTEXT_VARIABLE: Final = "BLAZZ_CONTEXT"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Context(
@@ -88,12 +88,7 @@ def write(file: ContextFile, path: Path | None = None) -> Path:
     tree["contexts"] = {
         name: msgspec.to_builtins(context) for name, context in sorted(file.contexts.items())
     }
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text("\n".join(_toml(tree)).strip() + "\n", encoding="utf-8")
-    draft.replace(path)
+    replace_file(path, tree)
     return path
 
 
@@ -104,21 +99,3 @@ def check_name(name: str) -> str:
             ErrorCode.CONFIG_INVALID, f"{name!r} is no name: letters, digits, `.`, `_` and `-`"
         )
     return name
-
-
-def _toml(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> list[str]:
-    """TOML of a tree whose values JSON can write too: its strings, numbers and lists are TOML's."""
-    lines = [
-        f"{_key(key)} = {msgspec.json.encode(value).decode()}"
-        for key, value in tree.items()
-        if not isinstance(value, dict)
-    ]
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            path = (*above, key)
-            lines += ["", f"[{'.'.join(map(_key, path))}]", *_toml(value, path)]
-    return lines
-
-
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else msgspec.json.encode(key).decode()

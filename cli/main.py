@@ -22,14 +22,17 @@ from cli.access_commands import (
     add_key_commands,
     add_tenant_commands,
 )
+from cli.api_command import add_api_command
 from cli.backup_commands import add_backup_commands
 from cli.bench_commands import add_bench_commands
-from cli.context_commands import add_config_commands, add_context_commands
+from cli.config_commands import add_config_commands
+from cli.context_commands import add_context_commands
 from cli.exit_codes import Exit, exit_code
 from cli.identity.commands import add_identity_commands
 from cli.message_commands import add_message_commands
 from cli.operate_commands import add_node_commands
 from cli.options import HERE, ONCE, Form, Target, Watch
+from cli.pacing_commands import add_opt_out_commands, add_pacing_commands
 from cli.plan_commands import add_plan_command
 from cli.session_commands import add_session_commands
 from cli.view_commands import add_tui_command
@@ -70,6 +73,10 @@ session = App(name="session", group=_operate, help="Sessions: make, link, steer,
 app.command(session)
 _webhook = App(name="webhook", group=_operate, help="Webhooks: events sent to your server.")
 app.command(_webhook)
+_pacing = App(name="pacing", group=_operate, help="How fast is sent, and when not.")
+app.command(_pacing)
+_opt_out = App(name="opt-out", group=_operate, help="Who wants no messages from you.")
+app.command(_opt_out)
 _event = App(name="event", group=_look, help="What happens, as it happens.")
 app.command(_event)
 _tenant = App(name="tenant", group=_operate, help="Your tenant's settings; erasing a tenant.")
@@ -84,7 +91,7 @@ _identity = App(
 app.command(_identity)
 _backup = App(name="backup", group=_operate, help="Backups of all state: take, list, prove.")
 app.command(_backup)
-_config = App(name="config", group=_operate, help="Where the contexts are kept.")
+_config = App(name="config", group=_operate, help="Your own configuration, key by key.")
 app.command(_config)
 
 Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], help="Log more.")]
@@ -313,6 +320,9 @@ add_message_commands(message, _operating)
 add_webhook_commands(_webhook, _operating)
 add_plan_command(app, _operate, lambda do: _exit(_guarded(do)))
 add_backup_commands(app, _backup, _operate, _operating)
+add_pacing_commands(_pacing, _operating)
+add_opt_out_commands(_opt_out, _operating)
+add_api_command(app, _operate, _operating)
 add_tui_command(app, _look, _operating, lambda do: _exit(_guarded(do)))
 
 

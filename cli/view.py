@@ -6,14 +6,13 @@ Owns only that finding. Without an API key the terminal watches and changes noth
 import asyncio
 import os
 import time
-import tomllib
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from cli import contexts
+from cli import contexts, taste
 from cli.actor import HttpActor
 from cli.client import Api
 from cli.exit_codes import Exit
@@ -21,23 +20,14 @@ from cli.options import Target
 from cli.source import HttpSource
 from cli.stack import StackInfo, read_info
 from cli.target import chosen, find_fleet
+from cli.taste import Taste
 from cli.up import default_data_dir
 from schemas.errors import BlazzError, ErrorCode
-from tui.actions import unknown_ids
 from tui.app import show
 from tui.past.moments import parse_moment
 from tui.settings import TuiSettings
 
 _ACT_TIMEOUT_S: Final = 10.0
-
-
-class Taste(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A person's own settings, in `tui.toml`: how it looks, and which keys do what."""
-
-    light: bool = False
-    low_bandwidth: bool = False
-    read_only: bool = False
-    keys: dict[str, str] = {}
 
 
 class TuiOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +77,7 @@ def tui_words(options: TuiOptions) -> tuple[str, ...]:
 async def _show(options: TuiOptions) -> None:
     options = of_context(options)
     info = _stack(options)
-    settings = tui_settings(options, info, read_taste(taste_file()))
+    settings = tui_settings(options, info, taste.read())
     async with AsyncExitStack() as opened:
         api = _api(info, options)
         if api is None:
@@ -119,26 +109,6 @@ def of_context(options: TuiOptions) -> TuiOptions:
         read_only=True if context.read_only else options.read_only,
         light=context.skin == "light" if options.light is None and context.skin else options.light,
     )
-
-
-def taste_file() -> Path:
-    """`$XDG_CONFIG_HOME/blazz/tui.toml`, or `~/.config/blazz/tui.toml`."""
-    base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "blazz" / "tui.toml"
-
-
-def read_taste(path: Path) -> Taste:
-    """The file, or the defaults if there is none. Raises `config_invalid`."""
-    if not path.is_file():
-        return Taste()
-    try:
-        taste = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Taste)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{path}: {error}") from error
-    unknown = unknown_ids(taste.keys)
-    if unknown:
-        raise BlazzError(ErrorCode.CONFIG_INVALID, f"{path}: no such action: {', '.join(unknown)}")
-    return taste
 
 
 def tui_settings(options: TuiOptions, info: StackInfo | None, taste: Taste) -> TuiSettings:

@@ -21,7 +21,7 @@ SessionsOf = Annotated[
 
 
 def add_webhook_commands(webhook: App, run: Run) -> None:
-    """`blazz webhook list|add|show|remove|test|deliveries|resend|recover|rotate-secret|…`"""
+    """`blazz webhook list|add|show|change|remove|test|deliveries|resend|recover|rotate-secret|…`"""
     _add_listing(webhook, run)
     _add_changes(webhook, run)
     _add_deliveries(webhook, run)
@@ -59,6 +59,26 @@ def _add_changes(webhook: App, run: Run) -> None:
 
         wanted = work.new_webhook(url, event, session, description)
         run(lambda _stop: work.add(where, acting, wanted))
+
+    @webhook.command
+    def change(
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        event: Events = None,
+        session: SessionsOf = None,
+        all_sessions: Annotated[
+            bool, Parameter(help="Events of all sessions again.", negative="")
+        ] = False,
+        description: str | None = None,
+        where: Target = HERE,
+        acting: Acting = ACT,
+    ) -> None:
+        """Change where events go, and which; what is left out stays, so does its place."""
+        from cli import webhooks as work
+
+        wanted = work.webhook_change(url, event, session, description, all_sessions=all_sessions)
+        run(lambda _stop: work.change(where, acting, webhook_id, wanted))
 
     @webhook.command
     def remove(webhook_id: str, *, where: Target = HERE, acting: Acting = ACT) -> None:

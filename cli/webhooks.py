@@ -16,6 +16,7 @@ from cli.render import Column, Shape, moment, show_one
 from cli.render import show as show_rows
 from cli.target import open_api
 from cli.times import moment_of, seconds
+from schemas.errors import BlazzError, ErrorCode
 from schemas.webhooks import (
     DeliveryPage,
     DeliveryView,
@@ -23,6 +24,7 @@ from schemas.webhooks import (
     Recover,
     RecoverView,
     RotateSecret,
+    WebhookChange,
     WebhookPage,
     WebhookTestView,
     WebhookView,
@@ -78,6 +80,24 @@ def new_webhook(
     )
 
 
+def webhook_change(
+    url: str | None,
+    events: list[str] | None,
+    sessions: list[str] | None,
+    description: str | None,
+    *,
+    all_sessions: bool,
+) -> WebhookChange:
+    """What to change; None stays. The API checks it."""
+    fields: dict[str, Any] = {
+        "url": url,
+        "events": None if events is None else tuple(events),
+        "sessions": () if all_sessions else sessions and tuple(sessions),
+        "description": description,
+    }
+    return WebhookChange(**{name: value for name, value in fields.items() if value is not None})
+
+
 async def list_webhooks(where: Target) -> Exit:
     """Print them."""
     async with open_api(where) as api:
@@ -100,6 +120,16 @@ async def add(where: Target, acting: Acting, wanted: NewWebhook) -> Exit:
     if view is None:
         return Exit.OK
     return _print_one(where, view, hint=f"Try it: blazz webhook test {view.webhook_id}")
+
+
+async def change(where: Target, acting: Acting, webhook_id: str, wanted: WebhookChange) -> Exit:
+    """Change one. Raises `config_invalid` for no change."""
+    if wanted == WebhookChange():
+        raise BlazzError(ErrorCode.CONFIG_INVALID, "name what to change: --url, --event, …")
+    async with open_api(where) as api:
+        step = Step(webhook_id, "PATCH", f"/v1/webhooks/{webhook_id}", wanted)
+        view = await perform(api, acting, step, WebhookView)
+    return Exit.OK if view is None else _print_one(where, view)
 
 
 async def remove(where: Target, acting: Acting, webhook_id: str) -> Exit:

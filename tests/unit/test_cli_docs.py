@@ -37,7 +37,20 @@ def test_an_example_parses(line: str) -> None:
 
 def test_the_page_names_every_verb_and_exit_code() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for noun in ("node", "session", "message", "webhook", "event", "key", "tenant", "context"):
+    for noun in (
+        "node",
+        "session",
+        "message",
+        "webhook",
+        "event",
+        "key",
+        "tenant",
+        "context",
+        "pacing",
+        "opt-out",
+        "config",
+        "audit",
+    ):
         row = next(line for line in text.splitlines() if line.startswith(f"| `{noun}` |"))
         verbs = {name for name in app[noun] if not name.startswith("-")} - {"describe"}
         assert all(verb in row for verb in verbs), (noun, verbs)

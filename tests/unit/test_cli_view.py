@@ -6,21 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from cli import taste
 from cli.stack import StackInfo
-from cli.view import Taste, TuiOptions, read_taste, tui_settings
+from cli.taste import Taste
+from cli.view import TuiOptions, tui_settings
 from schemas.errors import BlazzError, ErrorCode
 
 INFO = StackInfo("http://127.0.0.1:1", "key", "nats://127.0.0.1:2", "viewer-1", "seed")
 
 
 def test_no_file_is_no_taste(tmp_path: Path) -> None:
-    assert read_taste(tmp_path / "none.toml") == Taste()
+    assert taste.read(tmp_path / "none.toml") == Taste()
 
 
 def test_the_file_says_how_it_looks_and_which_keys(tmp_path: Path) -> None:
     path = tmp_path / "tui.toml"
     path.write_text('light = true\nread_only = true\n[keys]\ndrain = "D"\n')
-    settings = tui_settings(TuiOptions(read_only=False), INFO, read_taste(path))
+    settings = tui_settings(TuiOptions(read_only=False), INFO, taste.read(path))
     assert (settings.light, settings.read_only, settings.keymap) == (True, False, {"drain": "D"})
     assert (settings.servers, settings.identity) == (("nats://127.0.0.1:2",), "viewer-1")
 
@@ -30,7 +32,7 @@ def test_a_wrong_file_is_told_and_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tui.toml"
     path.write_text(text)
     with pytest.raises(BlazzError, match=r"tui\.toml") as refused:
-        read_taste(path)
+        taste.read(path)
     assert refused.value.code is ErrorCode.CONFIG_INVALID
 
 
