@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from schemas.commands import CommitSnapshot
 from schemas.errors import BlazzError, ErrorCode
+from schemas.snapshot_requests import CommitSnapshot
 from schemas.snapshots import (
     DELTAS_MAX,
     SnapshotGeneration,

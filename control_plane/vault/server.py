@@ -26,17 +26,17 @@ from control_plane.vault.store import (
     too_large,
 )
 from schemas import log_keys
-from schemas.commands import (
+from schemas.errors import BlazzError, ErrorCode
+from schemas.keys import assignment_key
+from schemas.records import Assignment
+from schemas.resources import FLEET
+from schemas.snapshot_requests import (
     CommitSnapshot,
     GetSnapshotChunk,
     PutSnapshotChunk,
     SnapshotChunk,
     SnapshotStored,
 )
-from schemas.errors import BlazzError, ErrorCode
-from schemas.keys import assignment_key
-from schemas.records import Assignment
-from schemas.resources import FLEET
 from schemas.snapshots import OBJECT_BYTES_MAX
 from schemas.subjects import (
     ALL_NODE_VAULT_COMMITS,

@@ -14,15 +14,15 @@ import msgspec
 import structlog
 
 from schemas import log_keys
-from schemas.commands import (
+from schemas.errors import BlazzError, ErrorCode
+from schemas.messages import MEDIA_CHUNK_BYTES
+from schemas.snapshot_requests import (
     CommitSnapshot,
     GetSnapshotChunk,
     PutSnapshotChunk,
     SnapshotChunk,
     SnapshotStored,
 )
-from schemas.errors import BlazzError, ErrorCode
-from schemas.messages import MEDIA_CHUNK_BYTES
 from schemas.snapshots import SnapshotManifest, SnapshotObject
 from swarm_node.core.backoff import delay_s
 from swarm_node.vault.settings import VaultSettings

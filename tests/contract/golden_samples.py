@@ -21,6 +21,7 @@ from schemas import (
     history,
     messages,
     records,
+    snapshot_requests,
     snapshots,
 )
 from schemas.states import (
@@ -233,7 +234,7 @@ SAMPLES: list[msgspec.Struct] = [
     commands.FetchMedia(node_id="node-a", session_id=SESSION, media_id=MEDIA, offset=1),
     commands.AskTold(node_id="node-a", tenant_id="acme", session_id=SESSION, after_seq=9),
     commands.Told(seq=12, event_ids=(EVENT,), more=True),
-    commands.PutSnapshotChunk(
+    snapshot_requests.PutSnapshotChunk(
         node_id="node-a",
         session_id=SESSION,
         epoch=3,
@@ -242,7 +243,7 @@ SAMPLES: list[msgspec.Struct] = [
         data=b"\x00\xff",
         last=True,
     ),
-    commands.CommitSnapshot(
+    snapshot_requests.CommitSnapshot(
         node_id="node-a",
         session_id=SESSION,
         epoch=3,
@@ -251,11 +252,11 @@ SAMPLES: list[msgspec.Struct] = [
         proven_generation=4,
         linked_epoch=2,
     ),
-    commands.SnapshotStored(name=_snapshot.name, committed=True),
-    commands.GetSnapshotChunk(
+    snapshot_requests.SnapshotStored(name=_snapshot.name, committed=True),
+    snapshot_requests.GetSnapshotChunk(
         node_id="node-a", session_id=SESSION, epoch=3, name=_snapshot.name, offset=524_288
     ),
-    commands.SnapshotChunk(data=b"\x00\xff", offset=524_288, total_bytes=524_290),
+    snapshot_requests.SnapshotChunk(data=b"\x00\xff", offset=524_288, total_bytes=524_290),
     snapshots.SnapshotPointer(session_id=SESSION, tenant_id="acme", generations=(_generation,)),
     snapshots.SnapshotHead(
         session_id=SESSION,
@@ -474,11 +475,16 @@ SAMPLES: list[msgspec.Struct] = [
 ]
 
 
+FORMERLY = {"schemas.snapshot_requests": "schemas.commands"}
+"""Modules whose structs stand in golden files under the module they were declared in then."""
+
+
 def line(sample: msgspec.Struct) -> str:
     """A sample as it stands in a golden file."""
     kind = type(sample)
+    module = FORMERLY.get(kind.__module__, kind.__module__)
     return json.dumps(
-        {"type": f"{kind.__module__}.{kind.__name__}", "wire": msgspec.json.encode(sample).decode()}
+        {"type": f"{module}.{kind.__name__}", "wire": msgspec.json.encode(sample).decode()}
     )
 
 

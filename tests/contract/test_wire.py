@@ -9,12 +9,14 @@ import pytest
 from schemas import commands, envelope, errors, events, records, subjects
 from schemas.json_schema import drifted
 from schemas.states import SessionState
-from tests.contract.golden_samples import SAMPLES, line, recorded
+from tests.contract.golden_samples import FORMERLY, SAMPLES, line, recorded
 
 
 def _type(name: str) -> type[msgspec.Struct]:
     module, _, struct = name.rpartition(".")
-    kind = getattr(importlib.import_module(module), struct)
+    places = [module, *(now for now, then in FORMERLY.items() if then == module)]
+    found = (getattr(importlib.import_module(place), struct, None) for place in places)
+    kind = next(each for each in found if each is not None)
     assert isinstance(kind, type)
     assert issubclass(kind, msgspec.Struct)
     return kind

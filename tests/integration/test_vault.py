@@ -17,11 +17,11 @@ from control_plane.vault.jetstream_store import JetStreamSnapshotStore
 from control_plane.vault.pointers import HeldPointer, Pointers
 from control_plane.vault.server import VaultServer
 from control_plane.vault.store import PART_BYTES, StoredObject
-from schemas.commands import CommitSnapshot, PutSnapshotChunk, SnapshotStored
 from schemas.errors import BlazzError, ErrorCode
 from schemas.keys import assignment_key, snapshot_head_key
 from schemas.records import Assignment
 from schemas.resources import FLEET, VAULT
+from schemas.snapshot_requests import CommitSnapshot, PutSnapshotChunk, SnapshotStored
 from schemas.snapshots import DELTAS_MAX, SnapshotHead, SnapshotObject, SnapshotPointer
 from schemas.subjects import node_vault, vault_object, vault_seal
 from schemas.transport.connection import Bus, BusMessage

@@ -28,16 +28,16 @@ from control_plane.vault.pruner import Pruner
 from control_plane.vault.server import VaultServer
 from control_plane.vault.settings import VaultSettings
 from control_plane.vault.store import PART_BYTES, SnapshotStore
-from schemas.commands import (
+from schemas.keys import assignment_key, session_key
+from schemas.records import Assignment, SessionRecord
+from schemas.resources import FLEET
+from schemas.snapshot_requests import (
     CommitSnapshot,
     GetSnapshotChunk,
     PutSnapshotChunk,
     SnapshotChunk,
     SnapshotStored,
 )
-from schemas.keys import assignment_key, session_key
-from schemas.records import Assignment, SessionRecord
-from schemas.resources import FLEET
 from schemas.snapshots import (
     SnapshotManifest,
     SnapshotObject,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.core import snapshot_commit, snapshot_retention
-from schemas.commands import CommitSnapshot
 from schemas.errors import BlazzError, ErrorCode
+from schemas.snapshot_requests import CommitSnapshot
 from schemas.snapshots import (
     DELTAS_MAX,
     GENERATIONS_KEPT,
