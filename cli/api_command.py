@@ -26,7 +26,7 @@ def add_api_command(app: App, group: Group, run: Run) -> None:
         target: Target = HERE,
         acting: Acting = ACT,
     ) -> None:
-        """Send any request to the HTTP API, as `sessions/ses_…/profile`; prints the answer's JSON."""
+        """Send any request to the HTTP API, as `sessions/ses_…/profile`; prints the answer."""
         from cli.raw_api import call
 
         run(lambda _stop: call(target, acting, path, method=method, body=body, query=query or ()))
