@@ -13,6 +13,7 @@ from cli.exit_codes import Exit
 from cli.options import Acting, Form, Target
 from schemas.errors import BlazzError, ErrorCode
 from schemas.pacing import PacingSettings
+from schemas.webhooks import WebhookChange
 from tests.integration.http_server import ALL_SCOPES, TENANT, Running, running
 
 SURE = Acting(yes=True)
@@ -92,7 +93,7 @@ async def test_a_webhook_changes_and_keeps_the_rest(
     )
     hook = made.json()["webhook_id"]
 
-    def wanted(**fields: object) -> webhooks.WebhookChange:
+    def wanted(**fields: object) -> WebhookChange:
         given = {"url": None, "events": None, "sessions": None, "description": None}
         return webhooks.webhook_change(**(given | fields), all_sessions=False)  # type: ignore[arg-type]
 
