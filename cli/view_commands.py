@@ -40,7 +40,11 @@ def add_tui_command(app: App, group: Group, run: Run, run_plain: RunPlain) -> No
         ] = None,
         light: Annotated[bool | None, Parameter(help="Dark letters on light.")] = None,
         at: Annotated[
-            str | None, Parameter(help="The fleet as it was: 14:05 (UTC), -10m, or an ISO time.")
+            str | None,
+            Parameter(
+                help="The fleet as it was: 14:05 (UTC), -10m, or an ISO time.",
+                allow_leading_hyphen=True,
+            ),
         ] = None,
         browser: Annotated[
             int | None, Parameter(help="Serve it, read-only, to a browser of this machine: a port.")

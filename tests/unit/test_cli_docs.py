@@ -10,7 +10,12 @@ from cli.main import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "cli.md"
-SHOWN_IN = (PAGE, DOCS / "audit.md", DOCS / "capacity.md")
+SHOWN_IN = (
+    PAGE,
+    DOCS / "audit.md",
+    DOCS / "capacity.md",
+    *sorted((DOCS / "operations").glob("*.md")),
+)
 
 
 def shown() -> list[str]:
