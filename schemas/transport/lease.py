@@ -129,6 +129,7 @@ class Lease:
         """
         current = await self._bucket.get(self.spec.key, LeaseRecord)
         if current.value is not None and not is_mine(current.value, self.me):
+            log.debug("lease.held_by_another", lease=self.spec.key, holder=current.value.holder)
             return False
         counter: Entry[EpochRecord] = await self._bucket.get(self.spec.epoch_key, EpochRecord)
         epoch = (counter.value.epoch if counter.value else 0) + 1
@@ -150,6 +151,7 @@ class Lease:
                 ]
             )
         except Conflict:
+            log.debug("lease.contended", lease=self.spec.key, expected=current.revision)
             return False
         self.epoch = epoch
         self._epoch_revision = revision
@@ -270,7 +272,11 @@ async def lead(
     bus: Bus, spec: LeaseSpec, me: LeaseRecord, work: Callable[[Lease], Awaitable[None]]
 ) -> None:
     """Do `work` whenever the lease can be had, until cancelled; it ends with the lease. Raises what
-    `work` raises."""
+    `work` raises.
+
+    A cancellation that nobody asked for is no end: a task group drops a task that ends so without
+    a word, and the role would be nobody's from then on.
+    """
     while True:
         try:
             async with hold(bus, spec, me) as lease:
@@ -279,6 +285,11 @@ async def lead(
             if error.code is not ErrorCode.LEASE_LOST:
                 raise
             log.warning("lease.led_no_more", lease=spec.key, detail=error.detail)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            log.exception("lease.cancelled_by_nobody", lease=spec.key)
 
 
 async def _acquire_in_time(lease: Lease, wait_s: float | None, poll_s: float) -> None:

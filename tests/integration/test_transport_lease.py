@@ -13,9 +13,10 @@ from cli.embedded.server import EmbeddedNats
 from schemas.errors import BlazzError, ErrorCode
 from schemas.records import EpochRecord, LeaseRecord
 from schemas.resources import FLEET
+from schemas.transport.background import Background
 from schemas.transport.connection import Bus
 from schemas.transport.kv import Bucket, Conflict, Put
-from schemas.transport.lease import Lease, LeaseSpec, hold
+from schemas.transport.lease import Lease, LeaseSpec, hold, lead
 from tests.integration.nats_fixture import QUICK
 from tests.waiting import eventually
 
@@ -173,3 +174,22 @@ async def test_waiting_for_a_held_lease_ends_in_time(bus: Bus) -> None:
             async with hold(bus, slow, person("b"), wait_s=0.2, poll_s=0.05):
                 pytest.fail("two holders")
     assert raised.value.code is ErrorCode.LEASE_LOST
+
+
+async def test_a_cancellation_that_nobody_asked_for_does_not_end_a_role(bus: Bus) -> None:
+    begun: list[int] = []
+
+    async def work(lease: Lease) -> None:
+        begun.append(lease.epoch)
+        if len(begun) == 1:
+            lost = asyncio.get_running_loop().create_future()
+            lost.cancel()
+            await lost
+        await asyncio.Event().wait()
+
+    async with Background() as tasks:
+        leading = tasks.start(lead(bus, SPEC, person("a"), work), name="lead")
+        await eventually(lambda: len(begun) == 2, timeout_s=15)
+        leading.cancel()
+        await asyncio.wait({leading})
+        assert leading.cancelled()
