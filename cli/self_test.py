@@ -173,7 +173,18 @@ async def _browser(
         _build(trial.build, expected, about),
         Finding("wa-js", Verdict.OK, f"{trial.wa_js} runs in a page"),
     ]
-    return [*findings, _sandbox(trial.sandboxed, about)]
+    findings.append(_sandbox(trial.sandboxed, about))
+    if about is not None:
+        findings.append(_groups(about))
+    return findings
+
+
+def _groups(about: About) -> Finding:
+    check = "session cgroups"
+    if about.session_groups:
+        return Finding(check, Verdict.OK, "one a session")
+    fix = "run it by blazz-node.service on cgroups version 2; its log says why (session_groups.off)"
+    return Finding(check, Verdict.WARN, "none: one session's growth hits all", fix)
 
 
 def _build(found: str, expected: Expected, about: About | None) -> Finding:

@@ -88,6 +88,7 @@ class ErrorCode(StrEnum):
     # the engine
     BROWSER_MISSING = "browser_missing"
     BROWSER_CRASHED = "browser_crashed"
+    BROWSER_OUT_OF_MEMORY = "browser_out_of_memory"
     BROWSER_START_FAILED = "browser_start_failed"
     WA_JS_MISSING = "wa_js_missing"
     PAGE_NOT_READY = "page_not_ready"
@@ -188,6 +189,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     C.UPLOAD_OFFSET_MISMATCH: ErrorSpec(409, True, "The upload stands elsewhere", "Go on from `fields.offset`."),
     C.BROWSER_MISSING: ErrorSpec(503, False, "No Chromium on this machine", "Run ./justw, or set BLAZZ_CHROMIUM to a Chromium."),
     C.BROWSER_CRASHED: ErrorSpec(503, True, "The browser crashed", "It is restarted by itself."),
+    C.BROWSER_OUT_OF_MEMORY: ErrorSpec(503, True, "The browser took more memory than it may", "It is restarted by itself; if that goes on, raise chromium.session_memory_max_bytes."),
     C.BROWSER_START_FAILED: ErrorSpec(503, True, "The browser did not start", "See the node's log; run `blazz doctor`."),
     C.WA_JS_MISSING: ErrorSpec(503, False, "The wa-js bundle is missing or not the pinned one", "Run ./justw (it runs npm ci), or set BLAZZ_WA_JS."),
     C.PAGE_NOT_READY: ErrorSpec(503, True, "WhatsApp Web did not get ready in time", "It is reloaded by itself; check the network."),

@@ -145,6 +145,7 @@ class _Node:
                     self.version,
                     self.engines.chromium_build,
                     self.engines.chromium_sandbox,
+                    self.engines.session_groups,
                 ),
                 metrics=self.metrics,
                 readiness=lambda: Readiness(bus.connected, self.lease.held),

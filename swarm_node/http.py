@@ -15,12 +15,14 @@ from swarm_node.metrics import NodeMetrics
 
 
 class About(msgspec.Struct, frozen=True):
-    """Which node answers. `chromium_sandbox`: whether its browsers have Chromium's own sandbox."""
+    """Which node answers. `chromium_sandbox`: whether its browsers have Chromium's own sandbox,
+    `session_groups`: a cgroup each."""
 
     node_id: str
     version: str
     chromium_build: str | None
     chromium_sandbox: bool
+    session_groups: bool
 
 
 class Readiness(msgspec.Struct, frozen=True):

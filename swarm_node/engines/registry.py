@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from schemas.errors import BlazzError, ErrorCode
 from schemas.states import EngineKind
 from swarm_node.config import NodeSettings
+from swarm_node.core.cgroups import SessionLimits
 from swarm_node.data_dir import DataDir
 from swarm_node.engines.contract import Engine, EngineSpec
 
@@ -27,7 +28,9 @@ class EngineRegistry:
         *,
         chromium_sandbox: bool,
         chromium_build: str | None = None,
+        session_groups: bool = False,
     ) -> None:
+        self.session_groups = session_groups
         self.chromium_sandbox = chromium_sandbox
         self.chromium_build = chromium_build
         self._factories = factories
@@ -53,14 +56,16 @@ async def open_registry(settings: NodeSettings, data: DataDir) -> AsyncIterator[
     can't run what it offers must not be given any.
     """
     factories: dict[EngineKind, Factory] = {}
-    sandboxed, build = True, None
+    sandboxed, build, grouped = True, None, False
     async with AsyncExitStack() as stack:
         if EngineKind.LOOPBACK in settings.engines:
             factories[EngineKind.LOOPBACK] = _loopback(settings)
         if EngineKind.CHROMIUM in settings.engines:
-            factory, sandboxed, build = await _chromium(settings, data, stack)
+            factory, sandboxed, build, grouped = await _chromium(settings, data, stack)
             factories[EngineKind.CHROMIUM] = factory
-        yield EngineRegistry(factories, chromium_sandbox=sandboxed, chromium_build=build)
+        yield EngineRegistry(
+            factories, chromium_sandbox=sandboxed, chromium_build=build, session_groups=grouped
+        )
 
 
 def _loopback(settings: NodeSettings) -> Factory:
@@ -74,17 +79,26 @@ def _loopback(settings: NodeSettings) -> Factory:
 
 async def _chromium(
     settings: NodeSettings, data: DataDir, stack: AsyncExitStack
-) -> tuple[Factory, bool, str]:
+) -> tuple[Factory, bool, str, bool]:
     from swarm_node.engines.chromium.bundle import find_bundle
     from swarm_node.engines.chromium.engine import ChromiumEngine
     from swarm_node.engines.chromium.hosts import open_host, reap_profiles
+    from swarm_node.engines.chromium.hosts.session_groups import take_subtree
 
     await asyncio.to_thread(find_bundle, settings.chromium)
     await asyncio.to_thread(reap_profiles, data.profiles)
-    host = await stack.enter_async_context(open_host(settings.chromium))
+    chromium = settings.chromium
+    limits = SessionLimits(
+        chromium.session_memory_high_bytes,
+        chromium.session_memory_max_bytes,
+        chromium.session_tasks_max,
+    )
+    # Before the first child, which would be born outside.
+    groups = await asyncio.to_thread(take_subtree, limits)
+    host = await stack.enter_async_context(open_host(chromium, groups))
     build = await host.build()
 
     def make(spec: EngineSpec) -> Engine:
-        return ChromiumEngine(spec, settings.chromium, host)
+        return ChromiumEngine(spec, chromium, host)
 
-    return make, host.sandboxed, build
+    return make, host.sandboxed, build, groups is not None

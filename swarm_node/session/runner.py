@@ -44,7 +44,11 @@ log = structlog.get_logger()
 _LINKED = (SessionState.SYNCING, SessionState.ONLINE, SessionState.DEGRADED)
 _LET_GO = (SessionState.STOPPED, SessionState.MOVING)
 # What a broken profile does to a browser; other failures say nothing about the profile.
-_CRASHES = (ErrorCode.BROWSER_CRASHED, ErrorCode.BROWSER_START_FAILED)
+_CRASHES = (
+    ErrorCode.BROWSER_CRASHED,
+    ErrorCode.BROWSER_OUT_OF_MEMORY,
+    ErrorCode.BROWSER_START_FAILED,
+)
 
 
 class SessionRunner:

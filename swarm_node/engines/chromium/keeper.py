@@ -30,6 +30,7 @@ from swarm_node.engines.contract import ConnectionChanged, EngineFailed, EngineS
 log = structlog.get_logger()
 
 DRAIN_S: Final = 2.0
+_CRASHES: Final = (ErrorCode.BROWSER_CRASHED, ErrorCode.BROWSER_OUT_OF_MEMORY)
 _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 10.0
 
@@ -38,7 +39,7 @@ class Troubles:
     """How often something went wrong lately."""
 
     def __init__(self, settings: ChromiumSettings) -> None:
-        self._limits = {ErrorCode.BROWSER_CRASHED: settings.crashes_max}
+        self._crashes_max = settings.crashes_max
         self._otherwise = settings.reloads_max
         self._window_s = settings.crash_window_s
         self._seen: deque[tuple[float, ErrorCode]] = deque()
@@ -48,9 +49,9 @@ class Troubles:
         while self._seen and now - self._seen[0][0] > self._window_s:
             self._seen.popleft()
         self._seen.append((now, code))
-        crashes = sum(1 for _, seen in self._seen if seen is ErrorCode.BROWSER_CRASHED)
-        if code is ErrorCode.BROWSER_CRASHED:
-            return crashes > self._limits[code]
+        crashes = sum(1 for _, seen in self._seen if seen in _CRASHES)
+        if code in _CRASHES:
+            return crashes > self._crashes_max
         return len(self._seen) - crashes > self._otherwise
 
     def backoff_s(self) -> float:
@@ -94,15 +95,20 @@ class PageKeeper:
                     log.info("page.renewed", **{log_keys.REASON: unfit.detail})
                     await self._emit(ConnectionChanged("the page is loaded again, as planned"))
                     continue
-                log.warning(
-                    "page.lost", **{log_keys.CODE: unfit.code, log_keys.DETAIL: unfit.detail}
-                )
-                if troubles.too_many(unfit.code, time.monotonic()):
-                    return EngineFailed(unfit.code, unfit.detail)
+                code, detail = self._blamed(unfit.code, unfit.detail)
+                log.warning("page.lost", **{log_keys.CODE: code, log_keys.DETAIL: detail})
+                if troubles.too_many(code, time.monotonic()):
+                    return EngineFailed(code, detail)
                 await self._emit(ConnectionChanged("the page is loaded again"))
                 await asyncio.sleep(troubles.backoff_s())
             except BlazzError as error:
-                return EngineFailed(error.code, error.detail)
+                return EngineFailed(*self._blamed(error.code, error.detail))
+
+    def _blamed(self, code: ErrorCode, detail: str) -> tuple[ErrorCode, str]:
+        """A crash, and the kernel's part in it."""
+        if code is ErrorCode.BROWSER_CRASHED and self._profile.oom_killed():
+            return ErrorCode.BROWSER_OUT_OF_MEMORY, "its cgroup was full"
+        return code, detail
 
     def subscribed(self, chat_id: str) -> None:
         """A chat's presence was asked for: later pages ask for it, too."""

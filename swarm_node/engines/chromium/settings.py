@@ -42,6 +42,8 @@ class ChromiumSettings(msgspec.Struct, frozen=True, kw_only=True):
     - `page_age_max_s`: a page that old is loaded again, against growth; `page_heap_max_bytes`
       does the same by size. Neither logs out.
     - `qr_first_s`, `qr_next_s`, `qr_count`: how long WhatsApp's codes live, and how many a run has.
+    - `session_memory_high_bytes`, `session_memory_max_bytes`, `session_tasks_max`: what one
+      session's browser may take, where the node has a cgroup subtree of its own; None: no limit.
     - `events_max`: how many events may wait for the reader.
     """
 
@@ -72,6 +74,9 @@ class ChromiumSettings(msgspec.Struct, frozen=True, kw_only=True):
     qr_first_s: float = 60.0
     qr_next_s: float = 20.0
     qr_count: int = 6
+    session_memory_high_bytes: int | None = 1024 * 1024 * 1024
+    session_memory_max_bytes: int | None = 1536 * 1024 * 1024
+    session_tasks_max: int | None = 1024
     events_max: int = 1000
 
 

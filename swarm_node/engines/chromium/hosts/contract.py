@@ -29,6 +29,10 @@ class OpenProfile(Protocol):
         """Return once the browser behind the profile has gone, for whatever reason."""
         ...
 
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed one of its processes for want of memory since last asked."""
+        ...
+
     async def close(self) -> None:
         """Flush the profile and close it: bounded, killed if it must be. Idempotent.
 

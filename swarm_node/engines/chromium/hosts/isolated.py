@@ -34,6 +34,7 @@ from swarm_node.engines.chromium.executable import (
 )
 from swarm_node.engines.chromium.flags import browser_args
 from swarm_node.engines.chromium.hosts import processes
+from swarm_node.engines.chromium.hosts.session_groups import SessionGroup, SessionGroups
 from swarm_node.engines.chromium.settings import ChromiumSettings
 
 log = structlog.get_logger()
@@ -49,12 +50,18 @@ class IsolatedProfile:
     """A browser with one profile."""
 
     def __init__(
-        self, context: BrowserContext, profile_dir: Path, artifacts: Path, close_timeout_s: float
+        self,
+        context: BrowserContext,
+        profile_dir: Path,
+        artifacts: Path,
+        close_timeout_s: float,
+        group: SessionGroup | None,
     ) -> None:
         self._context = context
         self._profile_dir = profile_dir
         self._artifacts = artifacts
         self._close_timeout_s = close_timeout_s
+        self._group = group
         self._pid = processes.main_pid(profile_dir)
         self._page: Page | None = context.pages[0] if context.pages else None
         self._fresh = self._page is not None
@@ -71,6 +78,10 @@ class IsolatedProfile:
     def gone(self) -> bool:
         """Whether the browser has ended."""
         return self._gone.is_set()
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed one of its processes for want of memory since last asked."""
+        return self._group is not None and self._group.oom_killed()
 
     async def new_page(self) -> Page:
         """A fresh page; the one the browser opened with is used first."""
@@ -114,13 +125,19 @@ class IsolatedProfile:
         processes.kill_browser(self._pid, self._profile_dir)
         processes.clear_locks(self._profile_dir)
         shutil.rmtree(self._artifacts, ignore_errors=True)
+        # Once: later a cgroup of this name is another browser's.
+        group, self._group = self._group, None
+        if group is not None:
+            group.kill()
+            await group.remove()
 
 
 class IsolatedHost:
     """Launches one persistent browser a profile. Used as `async with`."""
 
-    def __init__(self, settings: ChromiumSettings) -> None:
+    def __init__(self, settings: ChromiumSettings, groups: SessionGroups | None = None) -> None:
         self._settings = settings
+        self._groups = groups
         self._playwright: Playwright | None = None
         self._starting = asyncio.Lock()
         self._open: list[IsolatedProfile] = []
@@ -166,30 +183,38 @@ class IsolatedHost:
             raise BlazzError(ErrorCode.DATA_DIR_LOCKED, "a live browser uses this profile")
         processes.kill_browser(None, profile_dir)
         processes.clear_locks(profile_dir)
+        group = None if self._groups is None else await self._groups.make(profile_dir.name)
         try:
-            opened = await self._launch(profile_dir, proxy)
+            opened = await self._launch(profile_dir, proxy, group)
         except (BlazzError, asyncio.CancelledError):
             processes.kill_browser(None, profile_dir)
             processes.clear_locks(profile_dir)
+            if group is not None:
+                group.kill()
+                await group.remove()
             raise
         self._open = [profile for profile in self._open if not profile.gone]
         self._open.append(opened)
         return opened
 
-    async def _launch(self, profile_dir: Path, proxy: str | None) -> IsolatedProfile:
+    async def _launch(
+        self, profile_dir: Path, proxy: str | None, group: SessionGroup | None
+    ) -> IsolatedProfile:
         try:
-            return await self._launch_once(profile_dir, proxy)
+            return await self._launch_once(profile_dir, proxy, group)
         except PlaywrightError as error:
             if not any(text in str(error) for text in _DRIVER_GONE):
                 raise _start_failed(error) from error
         # The driver itself may have died; a new one is worth one try.
         await self._stop_driver()
         try:
-            return await self._launch_once(profile_dir, proxy)
+            return await self._launch_once(profile_dir, proxy, group)
         except PlaywrightError as error:
             raise _start_failed(error) from error
 
-    async def _launch_once(self, profile_dir: Path, proxy: str | None) -> IsolatedProfile:
+    async def _launch_once(
+        self, profile_dir: Path, proxy: str | None, group: SessionGroup | None
+    ) -> IsolatedProfile:
         settings = self._settings
         server = _proxy(proxy) if proxy else None
         # In the profile, so that a killed node leaves nothing outside its data directory.
@@ -198,12 +223,16 @@ class IsolatedHost:
         try:
             async with asyncio.timeout(settings.launch_timeout_s):
                 playwright = await self._driver()
+                program, before = self.executable, list[str]()
+                if group is not None:
+                    program, before = group.launcher(program)
                 context = await playwright.chromium.launch_persistent_context(
                     profile_dir,
-                    executable_path=self.executable,
+                    executable_path=program,
                     # Every argument is in our own table.
                     ignore_default_args=True,
                     args=[
+                        *before,
                         *browser_args(settings, sandboxed=self.sandboxed),
                         *([f"--proxy-server={server['server']}"] if server else []),
                         f"--user-data-dir={profile_dir}",
@@ -233,7 +262,7 @@ class IsolatedHost:
                     f"no answer within {settings.launch_timeout_s:g} s",
                 ) from error
             raise
-        return IsolatedProfile(context, profile_dir, artifacts, settings.close_timeout_s)
+        return IsolatedProfile(context, profile_dir, artifacts, settings.close_timeout_s, group)
 
     async def _driver(self) -> Playwright:
         async with self._starting:
