@@ -95,16 +95,14 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             ),
             "num_replicas": replicas,
             "allow_direct": self.allow_direct,
-            "allow_rollup_hdrs": False,
             "allow_atomic": self.allow_atomic,
             "allow_msg_ttl": self.allow_msg_ttl,
             "deny_delete": self.deny_delete,
             "deny_purge": self.deny_delete,
-        }
-        if self.limit_marker_ttl_s:
-            config["subject_delete_marker_ttl"] = _ns(self.limit_marker_ttl_s)
+            "subject_delete_marker_ttl": _ns(self.limit_marker_ttl_s),
             # The server writes its markers as roll-ups and insists on the permission for them.
-            config["allow_rollup_hdrs"] = True
+            "allow_rollup_hdrs": self.limit_marker_ttl_s > 0,
+        }
         if self.persist_async and replicas == 1:
             config["persist_mode"] = "async"
         return config
@@ -122,6 +120,7 @@ class BucketSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int
     ttl_s: float = 0.0
     limit_marker_ttl_s: float = 0.0
+    """Never where others than control planes write."""
     max_value_bytes: int = 256 * KIB
 
     def stream(self) -> StreamSpec:
@@ -158,8 +157,8 @@ BUCKETS: Final = (
         # 9,000 sessions of four keys and 1 KiB each, and pointers of up to 40 KB to three
         # generations of snapshots, with room for the log's own overhead.
         max_bytes=1 * GIB,
-        # An expired lease tells its watchers; the marker outlives any outage of a watch's resync.
-        limit_marker_ttl_s=60.0,
+        # Nodes write here, so no markers: a stream with them takes `Nats-Rollup: all`, by which a
+        # stolen node could replace the whole bucket, snapshot pointers too. See `watch.py`.
     ),
     BucketSpec(
         name=ACCESS,

@@ -27,6 +27,7 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "deny_purge": False,
     "description": "",
     "persist_mode": "default",
+    "subject_delete_marker_ttl": 0,
 }
 
 

@@ -187,31 +187,30 @@ async def read_stored(
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A step of an ordered consumer: a message, or (first of all) only how many are `pending`."""
+    """A step of an ordered consumer: a message, or (first of all, and where a look was asked for)
+    only how many are `pending`."""
 
     message: StoredMessage | None
     pending: int
 
 
 async def run_consumer(
-    jetstream: JetStream, stream: str, config: dict[str, Any]
+    jetstream: JetStream, stream: str, config: dict[str, Any], *, look_every_s: float | None = None
 ) -> AsyncGenerator[Delivery, None]:
     """One ordered consumer's messages until something is doubtful: then it ends or raises.
 
-    The first delivery carries no message, only `pending`: what there was when it was made.
+    The first delivery carries no message, only `pending`: what there was when it was made. With
+    `look_every_s` there is one without a message at least so often.
     """
     name = f"ord-{secrets.token_hex(8)}"
     info = await jetstream.create_consumer(stream, name, ordered_config(config))
     try:
-        yield Delivery(None, info.num_pending)
+        pending = info.num_pending
+        yield Delivery(None, pending)
         expected = 1
+        expires_s = look_every_s or jetstream.bus.settings.profile.fetch_timeout_s
         while True:
-            pull = jetstream.fetch(
-                stream,
-                name,
-                batch=_BATCH,
-                expires_s=jetstream.bus.settings.profile.fetch_timeout_s,
-            )
+            pull = jetstream.fetch(stream, name, batch=_BATCH, expires_s=expires_s)
             async with aclosing(pull) as messages:
                 async for raw in messages:
                     position = position_of(raw.reply)
@@ -220,7 +219,10 @@ async def run_consumer(
                         log.info("stream.delivery_gap", stream=stream)
                         return
                     expected += 1
-                    yield Delivery(stored(raw, position), position.pending)
+                    pending = position.pending
+                    yield Delivery(stored(raw, position), pending)
+            if look_every_s:
+                yield Delivery(None, pending)
     finally:
         if jetstream.bus.connected:
             await _forget(jetstream, stream, name)

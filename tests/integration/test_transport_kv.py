@@ -48,8 +48,11 @@ async def test_compare_and_set(bus: Bus) -> None:
     assert (await bucket.get("count.a", Count)).revision == again
 
 
-async def test_an_expired_key_can_be_created_again(bus: Bus) -> None:
-    bucket = Bucket(bus, FLEET)
+@pytest.mark.parametrize(("name", "leaves_marker"), [(FLEET, False), (ACCESS, True)])
+async def test_an_expired_key_can_be_created_again(
+    bus: Bus, name: str, leaves_marker: bool
+) -> None:
+    bucket = Bucket(bus, name)
     await bucket.create("count.a", Count(1), ttl_s=1.0)
 
     async def expired() -> bool:
@@ -59,7 +62,8 @@ async def test_an_expired_key_can_be_created_again(bus: Bus) -> None:
         return expired()
 
     await eventually(look, timeout_s=5.0)
-    assert (await bucket.get_raw("count.a")).revision > 1, "its marker counts for CAS"
+    marker = await bucket.get_raw("count.a")
+    assert (marker.revision > 1) is leaves_marker, "a marker counts for CAS"
     await bucket.create("count.a", Count(2))
 
 
@@ -156,6 +160,24 @@ async def test_a_watch_tells_what_is_then_what_changes(bus: Bus) -> None:
         assert (third.kind, third.key) == (ChangeKind.DELETE, "node.a")
 
 
+@pytest.mark.parametrize("name", [FLEET, ACCESS])
+async def test_a_watch_tells_of_an_expired_key_with_and_without_markers(
+    bus: Bus, name: str
+) -> None:
+    bucket = Bucket(bus, name)
+    await bucket.put("count.short", Count(1), ttl_s=1.0)
+    await bucket.put("count.long", Count(1), ttl_s=600.0)
+    told: list[KvChange[Count]] = []
+    async with asyncio.timeout(30), aclosing(watch_typed(bucket, "count.", Count)) as changes:
+        async for change in changes:
+            told.append(change)
+            if change.kind is ChangeKind.DELETE:
+                break
+    assert told[-1].key == "count.short"
+    await bucket.put("count.short", Count(2))
+    assert (await bucket.get("count.short", Count)).value == Count(2)
+
+
 async def test_a_watch_of_an_empty_prefix_is_synced_at_once(bus: Bus) -> None:
     async with aclosing(watch(Bucket(bus, FLEET), "node.")) as changes:
         assert (await asyncio.wait_for(anext(changes), 2.0)).kind is ChangeKind.SYNCED
@@ -222,3 +244,15 @@ async def test_ensure_is_idempotent_updates_and_refuses_clearly(bus: Bus) -> Non
     with pytest.raises(BlazzError) as too_large:
         await ensure_all(bus, scale=50.0)
     assert too_large.value.code is ErrorCode.CONFIG_INVALID
+
+
+async def test_a_bucket_of_an_older_version_loses_its_markers_in_place(nats: EmbeddedNats) -> None:
+    async with Bus.connect(nats.bus_settings(nats.control_plane)) as connected:
+        jetstream = JetStream(connected)
+        wanted = next(spec for spec in all_streams() if spec.name == "KV_blazz_fleet")
+        older = msgspec.structs.replace(wanted, limit_marker_ttl_s=60.0)
+        assert await ensure_stream(jetstream, older.config(scale=0.05, replicas=1))
+        assert await ensure_stream(jetstream, wanted.config(scale=0.05, replicas=1))
+        assert not await ensure_stream(jetstream, wanted.config(scale=0.05, replicas=1))
+        config = (await jetstream.stream_info(wanted.name)).config
+        assert not config.get("allow_rollup_hdrs")

@@ -178,3 +178,28 @@ def test_whoever_takes_backups_writes_nothing() -> None:
 def test_settings_do_not_show_the_seed() -> None:
     settings = BusSettings(servers=("nats://127.0.0.1:1",), name="x", nkey_seed="SUSECRET")
     assert "SUSECRET" not in repr(settings)
+
+
+def test_a_watch_looks_only_for_keys_that_are_due_and_tells_once() -> None:
+    view = View()
+    for revision, (key, look_at) in enumerate({"a": 5.0, "b": 9.0, "c": None}.items(), 1):
+        view.note_expiry(key, look_at)
+        assert view.see(Entry(key, b"{}", revision)) is not None
+    assert view.overdue(4.9) == []
+    assert view.overdue(5.0) == ["a"]
+    view.note_expiry("a", 12.0)  # written again
+    assert view.overdue(9.0) == ["b"]
+    missed = view.missed("b")
+    assert missed is not None
+    assert (missed.kind, missed.key) == (ChangeKind.DELETE, "b")
+    assert view.missed("b") is None
+    assert view.overdue(11.0) == []
+    # It may come again, with whatever revision.
+    assert view.see(Entry("b", b"{}", 4)) is not None
+
+
+def test_no_stream_that_nodes_write_to_lets_one_message_replace_the_others() -> None:
+    written = {subject.split(".")[1] for subject in permissions.node("n").publish}
+    for spec in all_streams():
+        if any(subject.split(".")[1] in written for subject in spec.subjects):
+            assert spec.config(scale=1.0, replicas=1)["allow_rollup_hdrs"] is False, spec.name
