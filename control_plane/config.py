@@ -5,6 +5,7 @@ side needs has its own struct in `http/`.
 """
 
 from enum import StrEnum
+from pathlib import Path
 
 import msgspec
 
@@ -97,5 +98,10 @@ class ControlPlaneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     lane_depth_max: int = 10_000
     """So many messages may wait for one session; more are refused with `queue_full`."""
     ledger: LedgerSettings = LedgerSettings()
+    node_signer_file: Path | None = None
+    """Renews nodes' credentials for the bus; None: systemd's credential `node-signer`, or, without
+    one, they are not renewed."""
+    node_credential_s: float = 86_400.0
+    """For so long a renewed one is good."""
     feed_followers_max: int = 200
     """Event readers at once on this replica; each is a consumer on the server."""

@@ -52,6 +52,7 @@ from control_plane.pacing.service import BucketSending
 from control_plane.ports import Services, SnapshotAdmission
 from control_plane.reconciler.acts import Acts
 from control_plane.reconciler.loop import Reconciler
+from control_plane.renewals import find_signer, serve_renewals
 from control_plane.sessions import FleetSessions
 from control_plane.snapshots import PointerSnapshots
 from control_plane.state.commits import Commits
@@ -115,6 +116,9 @@ async def open_services(bus: Bus, settings: ControlPlaneSettings) -> AsyncIterat
         keep_book(bus, book, sync_timeout_s=settings.sync_timeout_s),
         serve_media(bus, state, media),
         serve_told(bus),
+        serve_renewals(
+            bus, find_signer(settings.node_signer_file), ttl_s=settings.node_credential_s
+        ),
         Outbound(settings.outbound) as outbound,
         _snapshots(bus, state, settings, me) as (admission, keys),
         open_ledger(bus, settings.ledger, retention_of) as ledger,

@@ -295,6 +295,21 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     erased: bool = False
 
 
+class RenewCredential(msgspec.Struct, frozen=True):
+    """A node asks for its credential anew, before it ends: `jwt` is the one it has. Its key stays
+    its own. Refused with `forbidden` for one that was not issued to this node by this fleet."""
+
+    node_id: NodeId
+    jwt: str
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """The same identity's next JWT; `expires_at` in Unix seconds."""
+
+    jwt: str
+    expires_at: int
+
+
 class Ping(msgspec.Struct, frozen=True):
     """Is the node there?"""
 

@@ -122,6 +122,17 @@ def node(node_id: str, *, own_account: bool = False) -> Permissions:
     )
 
 
+def may_be_answered(subject: str, reply: str) -> bool:
+    """Whether whoever asked on `subject` may have the answer at `reply`. A node chooses that
+    subject, and the server does not check it; ours must not be led to write where the node may
+    not. Answers to another account go to a subject of the server's."""
+    parts = subject.split(".")
+    if parts[:2] != [ROOT, "node"] or len(parts) < 4 or parts[3] == "cmd":
+        return True
+    inboxes = (inbox_prefix(parts[2]), inbox_prefix(CONTROL_PLANE))
+    return reply.startswith((*(f"{inbox}." for inbox in inboxes), "_R_."))
+
+
 def viewer(identity: str) -> Permissions:
     """A watching terminal: reads the fleet and the events, writes nothing."""
     streams = (bucket_stream(FLEET), EVENTS, FLEET_HISTORY)

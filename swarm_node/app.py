@@ -8,6 +8,7 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -15,14 +16,22 @@ import structlog
 import uuid_utils
 
 from schemas import log_keys
-from schemas.commands import AskTold, FetchMedia, MediaChunk, Pong, Told
+from schemas.commands import (
+    AskTold,
+    FetchMedia,
+    MediaChunk,
+    Pong,
+    RenewCredential,
+    Renewed,
+    Told,
+)
 from schemas.events import Event
 from schemas.keys import assignment_key, observed_key
 from schemas.records import Assignment, LeaseRecord, NodeRecord, SessionObserved
 from schemas.resources import FLEET
 from schemas.states import SessionState
 from schemas.subjects import event as event_subject
-from schemas.subjects import node_media, node_told, node_vault
+from schemas.subjects import node_media, node_renew, node_told, node_vault
 from schemas.timing import PROFILES
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus
@@ -30,6 +39,7 @@ from schemas.transport.kv import Bucket, Fence, Put
 from schemas.transport.typed import publish_durable, request
 from swarm_node.command_inbox import CommandInbox
 from swarm_node.config import NodeSettings
+from swarm_node.credentials import NodeCredential
 from swarm_node.data_dir import DataDir
 from swarm_node.engines.registry import EngineRegistry, open_registry
 from swarm_node.heartbeat import Pulse
@@ -66,16 +76,39 @@ async def run_node(
     """
     data = DataDir(settings.data_dir)
     with data.locked():
+        bus_settings = settings.bus_settings()
+        credential = _credential(settings, data)
+        if credential is not None:
+            await asyncio.to_thread(credential.choose)
+            bus_settings = msgspec.structs.replace(bus_settings, creds_file=str(credential.kept))
         async with (
             open_registry(settings, data) as engines,
-            Bus.connect(settings.bus_settings()) as bus,
+            Bus.connect(bus_settings) as bus,
             _Node(settings, data, engines, bus).running() as node,
+            _renewed(credential, node),
         ):
             if on_ready is not None:
                 on_ready(node.vitals)
             await stop.wait()
             log.info("node.stopping", **{log_keys.NODE: settings.node_id})
             await node.stop()
+
+
+def _credential(settings: NodeSettings, data: DataDir) -> NodeCredential | None:
+    configured = settings.bus.creds_file
+    if configured is None:
+        return None
+    return NodeCredential(settings.node_id, Path(configured), data.credential)
+
+
+@asynccontextmanager
+async def _renewed(credential: NodeCredential | None, node: "_Node") -> AsyncIterator[None]:
+    """For the block, keep the credential renewed, where there is one."""
+    async with Background() as tasks:
+        if credential is not None:
+            work = credential.keep_renewed(node.ask_renewal, node.metrics.set_credential_end)
+            tasks.start(work, name="credential")
+        yield
 
 
 class _Node:
@@ -267,6 +300,11 @@ class _Node:
             MediaChunk,
             timeout_s=_MEDIA_TIMEOUT_S,
         )
+
+    async def ask_renewal(self, ask: RenewCredential) -> Renewed:
+        """A new credential, of the control plane."""
+        subject = node_renew(self.settings.node_id)
+        return await request(self.bus, subject, ask, Renewed, timeout_s=_TOLD_TIMEOUT_S)
 
     async def _ask_vault(
         self, act: str, question: msgspec.Struct, answer: type[T], timeout_s: float, /

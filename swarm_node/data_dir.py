@@ -22,6 +22,7 @@ class DataDir:
         self.vault = self.root / "vault"
         self.events = self.root / "events"
         self.scratch = self.root / "scratch"
+        self.credential = self.root / "bus.creds"
 
     def profile(self, session_id: str) -> Path:
         """One session's profile."""

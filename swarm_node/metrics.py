@@ -74,12 +74,21 @@ class NodeMetrics:
             registry=self.registry,
         )
         self._capacity = capacity.labels(node_id)
+        self._credential_end = Gauge(
+            "blazz_node_credential_expires_timestamp_seconds",
+            "When the bus refuses this node's credential unless it is renewed; 0: never",
+            registry=self.registry,
+        )
         build = Gauge("blazz_build_info", "Always 1", ["version"], registry=self.registry)
         build.labels(version).set(1)
 
     def set_capacity(self, sessions_max: int) -> None:
         """How many engines may run."""
         self._capacity.set(sessions_max)
+
+    def set_credential_end(self, at: int) -> None:
+        """When the credential for the bus ends (Unix s; 0: never)."""
+        self._credential_end.set(at)
 
     def set_sessions(self, states: list[SessionState]) -> None:
         """Where the sessions stand now."""

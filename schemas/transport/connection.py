@@ -1,7 +1,8 @@
 """The bus: one supervised connection to NATS for the life of a process.
 
-Owns dialling for ever with jitter, the self-ping, subscriptions that outlive a connection, and
-the record of outages. Never decodes a payload (see `typed.py`) and never knows a stream.
+Owns dialling for ever with jitter, the self-ping, subscriptions that outlive a connection, the
+change to a renewed credential without a gap, and the record of outages. Never decodes a payload
+(see `typed.py`) and never knows a stream.
 
     async with Bus.connect(BusSettings(servers=("nats://127.0.0.1:4222",), name="node-1")) as bus:
         await bus.publish("blazz.node.node-1.announce", b"{}")
@@ -10,17 +11,18 @@ the record of outages. Never decodes a payload (see `typed.py`) and never knows 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 import structlog
-from nats.aio.msg import Msg
 
 from schemas.errors import BlazzError, ErrorCode
 from schemas.transport.background import Background
+from schemas.transport.dialling import Opened, Stamp, redial_delay, retire, stamp_of
+from schemas.transport.inflow import Inflow
 from schemas.transport.link import (
     Answers,
     BusMessage,
@@ -28,7 +30,6 @@ from schemas.transport.link import (
     Link,
     NoResponders,
     TlsSettings,
-    message_of,
     unavailable,
 )
 from schemas.turns import Turn
@@ -60,66 +61,6 @@ class Outage(msgspec.Struct, frozen=True):
     reason: str
 
 
-def redial_delay(attempt: int, unit_random: float, *, min_s: float, max_s: float) -> float:
-    """Seconds before redial `attempt` (from 0): doubling, capped, between half and all of it."""
-    ceiling = min(max_s, min_s * 2.0 ** min(attempt, 30))
-    return ceiling * (0.5 + 0.5 * unit_random)
-
-
-async def _nothing() -> None:
-    """An inflow that no link carries needs no unsubscribing."""
-
-
-class Inflow:
-    """A subscription's bounded queue: `async for message in inflow`.
-
-    It outlives connections. Core NATS is at most once, so when the reader is too slow the newest
-    message is dropped and counted in `dropped` rather than memory growing.
-    """
-
-    def __init__(self, subject: str, queue_group: str, pending_max: int) -> None:
-        self.subject = subject
-        self.queue_group = queue_group
-        self.dropped = 0
-        self._queue: asyncio.Queue[BusMessage] = asyncio.Queue(pending_max)
-        self._refused = asyncio.Event()
-        self.unsubscribe: Callable[[], Awaitable[None]] = _nothing
-
-    async def accept(self, msg: Msg) -> None:
-        """nats-py's callback: quick and never raising, for callbacks run one at a time."""
-        if self._queue.full():
-            self.dropped += 1
-            if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8 …: a flood logs little
-                log.warning("bus.message_dropped", subject=self.subject, dropped=self.dropped)
-            return
-        self._queue.put_nowait(message_of(msg))
-
-    def refuse(self) -> None:
-        """The server does not let this identity subscribe here."""
-        self._refused.set()
-
-    def check(self) -> None:
-        """Raise `forbidden` if the server refused the subscription."""
-        if self._refused.is_set():
-            raise BlazzError(
-                ErrorCode.FORBIDDEN, "the bus refuses this subject to us", subject=self.subject
-            )
-
-    async def next(self) -> BusMessage:
-        """The next message, however long it takes."""
-        return await self._queue.get()
-
-    def take_pending(self) -> list[BusMessage]:
-        """All that waits in the queue, at once."""
-        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> BusMessage:
-        return await self._queue.get()
-
-
 class Bus:
     """One process's way to NATS; made by `async with Bus.connect(settings)`.
 
@@ -138,6 +79,9 @@ class Bus:
         self._link: Link | None = None
         self._pinged_at = self._dialled_at = time.monotonic()
         self._up = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._signed_in_with: Stamp | None = None
         self._inflows: set[Inflow] = set()
         self._listeners: list[Callable[[], None]] = []
         self._tasks = Background()
@@ -164,6 +108,8 @@ class Bus:
         await self._tasks.__aenter__()
         self._tasks.start(self._supervise(), name="bus supervisor")
         self._tasks.start(self._self_ping(), name="bus self-ping")
+        if self.settings.identity_file is not None:
+            self._tasks.start(self._follow_identity(), name="bus identity")
         return self
 
     async def __aexit__(
@@ -223,8 +169,14 @@ class Bus:
 
     async def reply(self, to: BusMessage, payload: bytes) -> None:
         """Answer a request; a caller that wants no answer gets none."""
-        if to.reply:
+        came_by: Link | None = to.via
+        if not to.reply:
+            return
+        if came_by is None or came_by is self._link or came_by.lost.is_set():
             await self.publish(to.reply, payload)
+        else:
+            # Before a change of links: only who was asked may answer.
+            await came_by.publish(to.reply, payload, None)
 
     async def request(
         self,
@@ -271,10 +223,12 @@ class Bus:
         Raises `forbidden` if the identity may not, `nats_unavailable`.
         """
         inflow = Inflow(subject, queue_group, pending_max)
-        link = await self._ready(self.settings.profile.jetstream_timeout_s)
-        inflow.unsubscribe = await link.subscribe(subject, queue_group, inflow.accept)
-        # No await between: from here on every new link subscribes it again.
-        self._inflows.add(inflow)
+        await self._ready(self.settings.profile.jetstream_timeout_s)
+        async with self._changing:
+            link = await self._ready(self.settings.profile.jetstream_timeout_s)
+            inflow.subscribed = await link.subscribe(subject, queue_group, inflow.taker(link))
+            # No await between: from here on every new link subscribes it again.
+            self._inflows.add(inflow)
         try:
             await self._round_trip_on(link, self.settings.profile.jetstream_timeout_s)
             inflow.check()
@@ -298,19 +252,26 @@ class Bus:
         return link
 
     async def _dial(self) -> None:
+        self._adopt(await self._open())
+
+    async def _open(self) -> Opened:
+        """A new link with every subscription on it, proven by a round trip."""
         servers = list(self.settings.servers)
         random.shuffle(servers)
         last = unavailable("no servers are configured")
         for server in servers:
+            stamp = await asyncio.to_thread(stamp_of, self.settings.identity_file)
             link = Link(self.settings, server)
             link.on_subscription_refused = self._refuse
             try:
                 await link.open()
-                for inflow in list(self._inflows):
-                    inflow.unsubscribe = await link.subscribe(
-                        inflow.subject, inflow.queue_group, inflow.accept
+                subscribed = {
+                    inflow: await link.subscribe(
+                        inflow.subject, inflow.queue_group, inflow.taker(link)
                     )
-                self.round_trip_s = await self._round_trip_on(
+                    for inflow in list(self._inflows)
+                }
+                round_trip_s = await self._round_trip_on(
                     link, self.settings.profile.connect_timeout_s
                 )
             except BlazzError as error:
@@ -320,12 +281,62 @@ class Bus:
             except BaseException:
                 await link.close()
                 raise
-            self._link = link
-            self.generation += 1
-            self.refused = None
-            self._up.set()
-            return
+            return Opened(link, subscribed, round_trip_s, stamp)
         raise last
+
+    def _adopt(self, opened: Opened) -> None:
+        self._link = opened.link
+        opened.link.on_lost = self._lost.set
+        if opened.link.lost.is_set():
+            self._lost.set()
+        for inflow, subscribed in opened.subscribed.items():
+            inflow.subscribed = subscribed
+        self.round_trip_s = opened.round_trip_s
+        self._signed_in_with = opened.stamp
+        self.generation += 1
+        self.refused = None
+        self._up.set()
+
+    # Changing links ------------------------------------------------------------------------------
+
+    async def _follow_identity(self) -> None:
+        """Sign in anew when the file has changed, long before the server ends the old sign-in."""
+        while True:
+            await asyncio.sleep(self.settings.identity_look_s)
+            stamp = await asyncio.to_thread(stamp_of, self.settings.identity_file)
+            if not self.connected or stamp in (None, self._signed_in_with):
+                continue
+            try:
+                await self._change_over()
+            except BlazzError as error:
+                # The link that is there still holds; it is tried again at the next look.
+                log.warning("bus.changeover_failed", bus=self.settings.name, code=error.code)
+            else:
+                log.info("bus.changed_over", bus=self.settings.name)
+
+    async def _change_over(self) -> None:
+        """To a new link, with no moment in which a subscription is on none."""
+        async with self._changing:
+            old, inflows = self._link, list(self._inflows)
+            for inflow in inflows:
+                inflow.begin_overlap()
+            try:
+                opened = await self._open()
+                if old is None or old.lost.is_set():
+                    # Somebody dials already.
+                    await opened.link.close()
+                    return
+                before = [inflow.subscribed for inflow in inflows if inflow.subscribed]
+                self._adopt(opened)
+                self._tasks.start(retire(old), name="bus retire")
+                for subscribed in before:
+                    await subscribed.stop_deliveries()
+                # Behind them, everything that either link brought has been taken in.
+                for link in (old, opened.link):
+                    await self._round_trip_on(link, self.settings.profile.connect_timeout_s)
+            finally:
+                for inflow in inflows:
+                    inflow.end_overlap()
 
     def _refuse(self, subject: str) -> None:
         for inflow in self._inflows:
@@ -334,10 +345,12 @@ class Bus:
 
     async def _supervise(self) -> None:
         while True:
+            await self._lost.wait()
+            self._lost.clear()
             link = self._link
-            if link is None:
-                raise RuntimeError("supervised before the first dial")
-            await link.lost.wait()
+            if link is None or not link.lost.is_set():
+                # One that was retired.
+                continue
             self._up.clear()
             self.outages += 1
             began_at = time.monotonic()

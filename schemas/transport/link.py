@@ -17,13 +17,14 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from schemas.errors import BlazzError, ErrorCode
@@ -58,7 +59,8 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach the bus and as whom: at most one of the three credentials.
 
-    Files are read again at each dial, so a renewed JWT or key is taken up by itself.
+    Files are read again when they change and at each dial, so a renewed JWT or key is taken up
+    by itself.
     `inbox_prefix` must be the identity's own: the server lets it read no other inbox.
     """
 
@@ -74,6 +76,13 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     profile: TimingProfile = FAST
     first_connect_timeout_s: float = 10.0
     pending_bytes_max: int = 8 * 1024 * 1024
+    identity_look_s: float = 5.0
+    """How often the file of the credential is looked at."""
+
+    @property
+    def identity_file(self) -> str | None:
+        """Where the credential is, if it is in a file."""
+        return self.creds_file or self.nkey_seed_file
 
     def __repr__(self) -> str:
         """Hide the seed: settings end up in logs."""
@@ -87,6 +96,8 @@ class BusMessage(msgspec.Struct, frozen=True):
     data: bytes
     headers: Mapping[str, str] = {}
     reply: str = ""
+    via: Any = None
+    """The link it came by: only there may a node answer it."""
 
     @property
     def nats_state(self) -> str:
@@ -94,9 +105,9 @@ class BusMessage(msgspec.Struct, frozen=True):
         return self.headers.get("Status", "")
 
 
-def message_of(msg: Msg) -> BusMessage:
+def message_of(msg: Msg, via: "Link | None" = None) -> BusMessage:
     """Take what is ours out of nats-py's message."""
-    return BusMessage(msg.subject, msg.data, msg.headers or {}, msg.reply or "")
+    return BusMessage(msg.subject, msg.data, msg.headers or {}, msg.reply or "", via)
 
 
 def unavailable(detail: str) -> BlazzError:
@@ -114,6 +125,7 @@ class Link:
         self.lost_reason = ""
         self.last_error: str = ""
         self.on_subscription_refused: Callable[[str], None] = lambda _subject: None
+        self.on_lost: Callable[[], None] = lambda: None
         self._client = Client()
         self._inbox = f"{settings.inbox_prefix}.{secrets.token_hex(8)}"
         self._waiting: dict[str, Answers] = {}
@@ -170,6 +182,7 @@ class Link:
             return
         self.lost_reason = reason
         self.lost.set()
+        self.on_lost()
         for answers in self._waiting.values():
             answers.fail(unavailable("the connection was lost while waiting; outcome unknown"))
 
@@ -221,30 +234,21 @@ class Link:
         """A place for several answers. They need a subscription of their own: what a stream
         delivers keeps the subject it was stored with, so it cannot be told by subject."""
         with Answers(self._waiting, f"{self._inbox}.many", subject, answers_max) as answers:
-            unsubscribe = await self.subscribe(answers.reply_subject, "", answers.accept)
+            subscribed = await self.subscribe(answers.reply_subject, "", answers.accept)
             try:
                 yield answers
             finally:
-                await unsubscribe()
+                await subscribed.unsubscribe()
 
     async def subscribe(
         self, subject: str, queue: str, callback: Callable[[Msg], Awaitable[None]]
-    ) -> Callable[[], Awaitable[None]]:
-        """Subscribe on this link; returns what unsubscribes. Raises `nats_unavailable`."""
+    ) -> "Subscribed":
+        """Subscribe on this link. Raises `nats_unavailable`."""
         try:
             subscription = await self._client.subscribe(subject, queue=queue, cb=callback)
         except (NatsError, OSError) as error:
             raise unavailable(f"not subscribed: {error}") from error
-
-        async def unsubscribe() -> None:
-            if self.lost.is_set():
-                return
-            try:
-                await subscription.unsubscribe()
-            except (NatsError, OSError) as error:
-                log.debug("bus.unsubscribe_failed", detail=type(error).__name__)
-
-        return unsubscribe
+        return Subscribed(self, self._client, subscription)
 
     # nats-py's callbacks: none may raise, for an exception here kills its read loop -----------
 
@@ -271,6 +275,34 @@ class Link:
 
     async def _on_closed(self) -> None:
         self.declare_lost(self.last_error or "closed by the server")
+
+
+class Subscribed:
+    """A subscription on one link."""
+
+    def __init__(self, link: Link, client: Client, subscription: Subscription) -> None:
+        self._link = link
+        self._client = client
+        self._subscription = subscription
+
+    async def unsubscribe(self) -> None:
+        """End it; what came and was not yet handed on is dropped. Quiet on a link that is lost."""
+        await self._quietly(self._subscription.unsubscribe)
+
+    async def stop_deliveries(self) -> None:
+        """Have the server send nothing more; what is under way is still handed on."""
+        # nats-py would drop it, or wait for a PONG.
+        await self._quietly(
+            lambda: self._client._send_unsubscribe(self._subscription._id)  # noqa: SLF001
+        )
+
+    async def _quietly(self, do: Callable[[], Awaitable[None]]) -> None:
+        if self._link.lost.is_set():
+            return
+        try:
+            await do()
+        except (NatsError, OSError) as error:
+            log.debug("bus.unsubscribe_failed", detail=type(error).__name__)
 
 
 class Answers:

@@ -14,6 +14,7 @@ import structlog
 
 from schemas.envelope import HEADER_MESSAGE_ID, HEADER_TRACE, ErrorBody, Reply
 from schemas.errors import BlazzError, ErrorCode
+from schemas.permissions import may_be_answered
 from schemas.transport.background import Background
 from schemas.transport.connection import Bus, BusMessage
 from schemas.transport.jetstream import JetStream
@@ -121,6 +122,9 @@ async def serve(
 
     async def answer(message: BusMessage) -> None:
         try:
+            if not may_be_answered(message.subject, message.reply):
+                log.warning("bus.reply_misdirected", subject=message.subject)
+                return
             try:
                 value = decode(message.data, kind)
                 async with asyncio.timeout(handler_timeout_s):

@@ -234,6 +234,8 @@ SAMPLES: list[msgspec.Struct] = [
     commands.FetchMedia(node_id="node-a", session_id=SESSION, media_id=MEDIA, offset=1),
     commands.AskTold(node_id="node-a", tenant_id="acme", session_id=SESSION, after_seq=9),
     commands.Told(seq=12, event_ids=(EVENT,), more=True),
+    commands.RenewCredential(node_id="node-a", jwt="e30.e30.c2ln"),
+    commands.Renewed(jwt="e30.e30.c2ln", expires_at=1_795_493_142),
     snapshot_requests.PutSnapshotChunk(
         node_id="node-a",
         session_id=SESSION,
