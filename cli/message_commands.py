@@ -39,8 +39,11 @@ def add_message_commands(message: App, run: Run) -> None:
         run(lambda _stop: show_queue(target, session_id))
 
     @message.command
-    def dead(session_id: str, *, target: Target = HERE) -> None:
-        """List a session's messages that failed, or whose end nobody knows."""
+    def dead(session_id: str | None = None, *, target: Target = HERE) -> None:
+        """List a session's messages that failed, or whose end nobody knows.
+
+        Without a session: how many each has, of all tenants where your key is an operator's.
+        """
         from cli.messages import list_dead
 
         run(lambda _stop: list_dead(target, session_id))

@@ -15,7 +15,7 @@ from cli.options import Acting, Form, Target
 from cli.render import Column, Shape, moment, show, show_one
 from cli.target import open_api
 from schemas.api import Page
-from schemas.api_sending import DeadLetterView, OutboxView, RedriveView
+from schemas.api_sending import DeadLetterCount, DeadLetterView, OutboxView, RedriveView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.messages import ChatMessage
 
@@ -31,6 +31,14 @@ LETTERS: Final = Shape[DeadLetterView](
     ),
     lambda v: v.message_id,
 )
+COUNTS: Final = Shape[DeadLetterCount](
+    (
+        Column("SESSION", lambda c: c.session_id),
+        Column("TENANT", lambda c: c.tenant_id),
+        Column("DEAD", lambda c: c.count),
+    ),
+    lambda c: c.session_id,
+)
 
 
 async def show_queue(target: Target, session_id: str) -> Exit:
@@ -43,9 +51,11 @@ async def show_queue(target: Target, session_id: str) -> Exit:
     return show_one(view, Shape[OutboxView]((), lambda v: v.session_id), target.form)
 
 
-async def list_dead(target: Target, session_id: str) -> Exit:
-    """Print a session's dead letters."""
+async def list_dead(target: Target, session_id: str | None) -> Exit:
+    """Print a session's dead letters, or how many each session has."""
     async with open_api(target) as api:
+        if session_id is None:
+            return show(await _counts(api, target), COUNTS, target.form)
         letters = await _all_letters(api, session_id)
     return show(letters, LETTERS, target.form)
 
@@ -93,6 +103,16 @@ async def drop(target: Target, acting: Acting, session_id: str, message_id: str)
         step = Step(message_id, "DELETE", f"{_path(session_id)}/{message_id}")
         await perform(api, acting, step, msgspec.Raw)
     return Exit.OK
+
+
+async def _counts(api: Api, target: Target) -> list[DeadLetterCount]:
+    if target.tenant is None:
+        try:
+            return (await api.call("GET", "/v1/fleet/dead-letters", Page[DeadLetterCount])).data
+        except BlazzError as error:
+            if error.code is not ErrorCode.FORBIDDEN:
+                raise
+    return (await api.call("GET", "/v1/dead-letters", Page[DeadLetterCount])).data
 
 
 async def _all_letters(api: Api, session_id: str) -> list[DeadLetterView]:

@@ -6,6 +6,8 @@ screen when it dies, whatever happens.
 
 import asyncio
 import contextlib
+import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -34,11 +36,14 @@ from schemas.api import (
 from schemas.api_snapshots import GenerationView, SnapshotsView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.states import SessionState
+from tui.rows.qr import drawn
 
 _TICK_S: Final = 1.0
 _ON_SCREEN: Final = "\x1b[?1049h\x1b[H\x1b[2J"
 _OFF_SCREEN: Final = "\x1b[?1049l"
-_WHITE_ON_BLACK: Final = "\x1b[97;40m"
+_BLACK_ON_WHITE: Final = "\x1b[30;107m"
+_WORDS_LINES: Final = 3
+"""Below the code, and a line so that nothing scrolls."""
 _PLAIN: Final = "\x1b[0m"
 _FRESH: Final = "\x1b[H\x1b[2J"
 _NOT_NOW: Final = frozenset(
@@ -248,7 +253,7 @@ async def _keep_shown(api: Api, session_id: str, stop: asyncio.Event) -> Session
         else:
             dies_at = asyncio.get_running_loop().time() + code.expires_in_s
             words = (
-                f"{draw(code.value)}\nCode {code.index} of {code.count}, "
+                f"{draw(code.value, shutil.get_terminal_size())}Code {code.index} of {code.count}, "
                 f"{code.expires_in_s:.0f} s left. On the phone: Linked devices, Link a device."
             )
         print(f"{_FRESH}{words}\nCtrl-C ends this.", flush=True)
@@ -270,9 +275,14 @@ async def _look(api: Api, session_id: str) -> tuple[SessionState, QrView | None]
         return state, None
 
 
-def draw(value: str) -> str:
-    """A QR code in half blocks, white on black whatever the terminal's own colours are."""
-    return "".join(f"{_WHITE_ON_BLACK}{line}{_PLAIN}\n" for line in terminal(value).splitlines())
+def draw(value: str, size: os.terminal_size) -> str:
+    """A QR code, black on white whatever the terminal's own colours are, as large as it fits."""
+    code = drawn(value, size.columns, size.lines - _WORDS_LINES)
+    if code is None:
+        return (
+            f"The code does not fit into {size.columns}x{size.lines}: make the terminal larger.\n"
+        )
+    return "".join(f"{_BLACK_ON_WHITE}{line}{_PLAIN}\n" for line in code.lines)
 
 
 async def all_sessions(api: Api) -> list[SessionView]:

@@ -8,7 +8,7 @@ from typing import Final
 from cli.actor import of_tenant
 from cli.client import Api
 from schemas.api import NodeDetail, Page, QrView
-from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.api_sending import DeadLetterCount, DeadLetterView, OutboxView
 from schemas.api_snapshots import GenerationView, SnapshotsView
 from schemas.audit import AuditRecord
 from schemas.webhooks import DeliveryPage, DeliveryView, WebhookPage, WebhookView
@@ -50,6 +50,11 @@ class HttpSource:
             headers=of_tenant(session.tenant_id),
             query={"format": "json"} | ({"renew": "true"} if renew else {}),
         )
+
+    async def dead_letter_counts(self) -> list[DeadLetterCount]:
+        """`GET /v1/fleet/dead-letters`"""
+        page = await self._api.call("GET", "/v1/fleet/dead-letters", Page[DeadLetterCount])
+        return page.data
 
     async def dead_letters(self, session: SessionRef) -> list[DeadLetterView]:
         """`GET …/dead-letters`, the newest page."""

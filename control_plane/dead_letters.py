@@ -7,6 +7,7 @@ earlier life is told from this one's.
 """
 
 import time
+from collections import Counter
 from contextlib import aclosing
 from typing import Final
 
@@ -19,14 +20,20 @@ from control_plane.outbox import OutboxLanes
 from control_plane.sessions import FleetSessions
 from schemas import log_keys
 from schemas.api import Page
-from schemas.api_sending import DeadLetterView, RedriveView
+from schemas.api_sending import DeadLetterCount, DeadLetterView, RedriveView
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import MessageId, SessionId, TenantId
 from schemas.messages import ChatMessage
 from schemas.records import DeadLetter
 from schemas.resources import DEAD_LETTERS
 from schemas.states import MessageState
-from schemas.subjects import dead_letter, dead_letters
+from schemas.subjects import (
+    DEAD_ALL,
+    dead_letter,
+    dead_letters,
+    dead_of_tenant,
+    session_of_dead_letter,
+)
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream, StoredMessage
 from schemas.transport.streams import read_last_per_subject
@@ -73,6 +80,15 @@ class StreamDeadLetters:
             cursor=cursor,
         )
         return Page([_view(grave.letter) for grave in page], after is not None, after)
+
+    async def counts(self, tenant: TenantId | None) -> tuple[DeadLetterCount, ...]:
+        """See `ports.DeadLetters.counts`. Reads no letter: the stream is asked for its subjects."""
+        below = DEAD_ALL if tenant is None else dead_of_tenant(tenant)
+        held: Counter[tuple[str, str]] = Counter()
+        for subject, number in (await self._jetstream.subjects(DEAD_LETTERS, below)).items():
+            held[session_of_dead_letter(subject)] += number
+        found = [DeadLetterCount(*whose, number) for whose, number in held.items()]
+        return tuple(sorted(found, key=lambda each: (-each.count, each.tenant_id, each.session_id)))
 
     async def get(self, tenant: TenantId, session: SessionId, message: MessageId) -> DeadLetterView:
         """Raises `session_not_found`, `dead_letter_not_found`."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from schemas.api import Page
 from schemas.api_sending import (
+    DeadLetterCount,
     DeadLetterView,
     OptOutView,
     OutboxView,
@@ -63,6 +64,10 @@ class DeadLetters(Protocol):
     async def list(
         self, tenant: TenantId, session: SessionId, *, limit: int, cursor: str | None
     ) -> Page[DeadLetterView]: ...
+    async def counts(self, tenant: TenantId | None) -> tuple[DeadLetterCount, ...]:
+        """How many each session has that has any, the most first; None: all tenants'."""
+        ...
+
     async def get(
         self, tenant: TenantId, session: SessionId, message: MessageId
     ) -> DeadLetterView: ...

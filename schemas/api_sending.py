@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.api import Request
 from schemas.api_messages import Recipient
-from schemas.ids import MessageId, SessionId
+from schemas.ids import MessageId, SessionId, TenantId
 from schemas.pacing import LaneState, PacingRules, PacingSettings
 from schemas.states import MessageKind, MessageState
 
@@ -27,6 +27,14 @@ class DeadLetterView(msgspec.Struct, frozen=True):
     error_code: str
     error_detail: str | None = None
     text: str | None = None
+
+
+class DeadLetterCount(msgspec.Struct, frozen=True):
+    """How many dead letters a session has."""
+
+    tenant_id: TenantId
+    session_id: SessionId
+    count: int
 
 
 class RedriveView(msgspec.Struct, frozen=True):

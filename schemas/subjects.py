@@ -384,6 +384,11 @@ def lane_of_subject(subject: str) -> tuple[str, str]:
     return tenant_id, session_id
 
 
+def session_of_dead_letter(subject: str) -> tuple[str, str]:
+    """The same from a dead letter's."""
+    return tuple(subject.split(".")[2:4])  # type: ignore[return-value]
+
+
 def ledger_tenant(tenant_id: str) -> str:
     """Every message of a tenant."""
     return f"{ROOT}.ledger.{tenant_id}.>"

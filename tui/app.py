@@ -43,7 +43,8 @@ from tui.past.past_feed import PastFeed
 from tui.screens.audit import AuditScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.frame import ViewScreen
-from tui.screens.lists import EventsScreen, MessagesScreen, RegionsScreen, SessionsScreen
+from tui.screens.lists import EventsScreen, RegionsScreen, SessionsScreen
+from tui.screens.messages import MessagesScreen
 from tui.screens.node import NodeScreen
 from tui.screens.sending import DeadLettersScreen, WebhooksScreen
 from tui.screens.session import SessionScreen
@@ -175,6 +176,8 @@ class FleetApp(App[None]):
                 await self.pop_screen()
         if command.name == FLEET:
             self._fleet.show_nodes(argument)
+        elif command.name == DEAD and not argument:
+            await self.push_screen(MessagesScreen(self.desk, dead_only=True))
         else:
             await self.push_screen(SCREENS[command.name](self.desk, argument))
 
@@ -186,6 +189,8 @@ class FleetApp(App[None]):
                 raise ValueError("needs a node")
             return the_one(said, list(self.view.nodes), {})
         if command.name in _OF_ONE_SESSION:
+            if not said and command.name == DEAD:
+                return ""
             if not said:
                 raise ValueError("needs a session")
             names = {

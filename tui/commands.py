@@ -25,7 +25,12 @@ COMMANDS: Final = (
     CommandWord("node", (), "node", "One node: its sessions, and why they are still there"),
     CommandWord("session", (), "session", "One session: its states, lane and snapshots"),
     CommandWord("messages", ("me",), "filter", "Rates and latencies by session"),
-    CommandWord("dead-letters", ("dl",), "session", "A session's dead letters"),
+    CommandWord(
+        "dead-letters",
+        ("dl",),
+        "session",
+        "A session's dead letters; alone: which sessions have any",
+    ),
     CommandWord("webhooks", ("wh",), "tenant", "Endpoints and their deliveries"),
     CommandWord("events", ("ev",), "filter", "What happens, as it happens"),
     CommandWord("audit", ("au",), "filter", "Who did what, and how it ended"),

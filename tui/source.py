@@ -7,7 +7,7 @@ raises BlazzError.
 from typing import Protocol
 
 from schemas.api import NodeDetail, QrView
-from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.api_sending import DeadLetterCount, DeadLetterView, OutboxView
 from schemas.api_snapshots import GenerationView
 from schemas.audit import AuditRecord
 from schemas.webhooks import DeliveryView, WebhookView
@@ -28,6 +28,9 @@ class Source(Protocol):
 
     async def qr(self, session: SessionRef, *, renew: bool) -> QrView:
         """The code on show; `renew` asks for new ones when they ran out."""
+
+    async def dead_letter_counts(self) -> list[DeadLetterCount]:
+        """How many each session of the fleet has that has any."""
 
     async def dead_letters(self, session: SessionRef) -> list[DeadLetterView]:
         """What failed or ended unknown, the newest page."""

@@ -39,12 +39,13 @@ _LIST_MAX: Final = 50
 
 
 async def begin(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Write down that an act begins; a guard, after the one that lets it through. Raises
-    `audit_unavailable`."""
+    """Write down that an act begins; a guard, after the one that lets it through. A route that
+    finds out by itself who asks (the link page's) calls it then. Raises `audit_unavailable`."""
     operation = _operation(connection.scope)
-    if operation not in AUDITED:
+    principal = connection.scope["state"].get("principal")
+    if operation not in AUDITED or principal is None:
         return
-    record = _begun(connection.scope, operation, connection.state["principal"])
+    record = _begun(connection.scope, operation, principal)
     services: Services = connection.app.state.services
     await services.audit.write(record)
     connection.scope["state"][_NOTE] = record
@@ -123,7 +124,11 @@ def _begun(scope: Scope, operation: str, principal: Principal) -> AuditRecord:
         key_id=principal.key_id,
         key_name=principal.key_name,
         address=client[0] if client else "",
-        target=tuple(str(ids[name])[:_VALUE_CHARS_MAX] for name in wanted.target if name in ids),
+        target=(
+            (principal.session_id,)
+            if principal.session_id is not None
+            else tuple(str(ids[name])[:_VALUE_CHARS_MAX] for name in wanted.target if name in ids)
+        ),
         parameters={name: _short(query[name]) for name in wanted.parameters if name in query},
         request_id=request_id(scope),
     )

@@ -45,6 +45,9 @@ AUDITED: Final[dict[str, Audited]] = {
     "deleteSession": _SESSION,
     "createPairingCode": _SESSION,
     "createLink": Audited(("session_id",), ("expires_in_s",)),
+    # by whoever has a link page's address: it is bound to one session, which is the target
+    "startByLink": Audited(),
+    "pairByLink": Audited(),
     # messages
     "redriveDeadLetter": Audited(("session_id", "message_id"), ("force",)),
     "redriveDeadLetters": Audited(("session_id",), ("force",)),

@@ -11,7 +11,7 @@ from litestar.params import FromPath, QueryParameter
 from control_plane.http.auth import Scope, access
 from control_plane.http.dependencies import Caller, Cursor, Limit, Ports
 from schemas.api import Page
-from schemas.api_sending import DeadLetterView, RedriveView
+from schemas.api_sending import DeadLetterCount, DeadLetterView, RedriveView
 from schemas.errors import ErrorCode as C
 from schemas.ids import MessageId, SessionId
 from schemas.messages import ChatMessage
@@ -45,6 +45,31 @@ async def list_dead_letters(
     return await services.dead_letters.list(
         caller.tenant_id, session_id, limit=limit, cursor=cursor
     )
+
+
+@get(
+    "/dead-letters",
+    operation_id="countDeadLetters",
+    summary="Count dead letters by session",
+    description="Of those of your sessions that have any, the most first.",
+    tags=TAGS,
+    opt=access(Scope.MESSAGES, C.NATS_UNAVAILABLE),
+)
+async def count_dead_letters(services: Ports, caller: Caller) -> Page[DeadLetterCount]:
+    """`GET /v1/dead-letters`"""
+    return Page(list(await services.dead_letters.counts(caller.tenant_id)))
+
+
+@get(
+    "/fleet/dead-letters",
+    operation_id="countFleetDeadLetters",
+    summary="Count all tenants' dead letters by session",
+    tags=["Fleet"],
+    opt=access(Scope.OPERATOR, C.NATS_UNAVAILABLE),
+)
+async def count_fleet_dead_letters(services: Ports) -> Page[DeadLetterCount]:
+    """`GET /v1/fleet/dead-letters`"""
+    return Page(list(await services.dead_letters.counts(None)))
 
 
 @get(
@@ -142,6 +167,8 @@ async def drop_dead_letter(
 
 ROUTES: list[Any] = [
     list_dead_letters,
+    count_dead_letters,
+    count_fleet_dead_letters,
     get_dead_letter,
     redrive_dead_letter,
     redrive_dead_letters,

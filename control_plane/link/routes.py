@@ -12,7 +12,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from control_plane.http import qr_images
+from control_plane.http import audit, qr_images
 from control_plane.http.assets import load_assets, serve_asset
 from control_plane.http.auth import PUBLIC
 from control_plane.http.bodies import AnyRequest, decode, read_body
@@ -31,7 +31,7 @@ from control_plane.link.browser import opened, taken
 from control_plane.link.page import PairingCodeShown, dashed, render
 from control_plane.link.session_link import SessionLink
 from control_plane.link.views import view
-from control_plane.ports import Services
+from control_plane.ports import Principal, Services
 from control_plane.recipients import phone_digits
 from schemas.api import PairingCodeRequest
 from schemas.errors import BlazzError, ErrorCode
@@ -40,6 +40,7 @@ from schemas.records import LinkTokenRecord
 _ASSETS = load_assets("control_plane.link")
 _OPEN = {"access": PUBLIC}
 _BODY_BYTES_MAX = 4_096
+_LINK_ID_CHARS: Final = 12
 _HTML = "text/html"
 _VIEWS_WITHOUT_LINK: Final = {
     ErrorCode.LINK_TOKEN_INVALID: "gone",
@@ -94,7 +95,13 @@ async def link_qr(
     return Response(qr_images.svg(shown.value, texts.CODE_LABEL), media_type="image/svg+xml")
 
 
-@post("/link/{token:str}/start", include_in_schema=False, opt=_OPEN, status_code=204)
+@post(
+    "/link/{token:str}/start",
+    operation_id="startByLink",
+    include_in_schema=False,
+    opt=_OPEN,
+    status_code=204,
+)
 async def link_start(
     request: AnyRequest, services: Ports, settings: Settings, token: FromPath[str]
 ) -> Response[None]:
@@ -115,7 +122,13 @@ async def link_start(
     return Response(None, status_code=303, headers=headers, cookies=cookies)
 
 
-@post("/link/{token:str}/pairing-code", include_in_schema=False, opt=_OPEN, status_code=200)
+@post(
+    "/link/{token:str}/pairing-code",
+    operation_id="pairByLink",
+    include_in_schema=False,
+    opt=_OPEN,
+    status_code=200,
+)
 async def link_pairing_code(
     request: AnyRequest, services: Ports, settings: Settings, token: FromPath[str]
 ) -> Response[Any]:
@@ -158,12 +171,22 @@ async def link_asset(request: AnyRequest, name: FromPath[str]) -> Response[bytes
 async def _permitted(
     request: AnyRequest, services: Services, settings: HttpSettings, token: str
 ) -> LinkTokenRecord:
-    """The token's record, for a POST from our own page within the limit; else raises."""
+    """The token's record, for a POST from our own page within the limit, written down as an act
+    that begins; else raises."""
     if not same_origin(request, settings):
         raise BlazzError(ErrorCode.FORBIDDEN, "It must come from the link page itself.")
     record = await opened(request, services, token)
     limiter: RateLimiter = request.app.state.link_limiter
     limiter.charge(request.scope, record.token_sha256)
+    # The audit log names the link by the beginning of its digest: its token is a secret.
+    request.state["principal"] = Principal(
+        record.tenant_id,
+        record.token_sha256[:_LINK_ID_CHARS],
+        frozenset(),
+        session_id=record.session_id,
+        key_name="link page",
+    )
+    await audit.begin(request, request.route_handler)
     return record
 
 

@@ -7,10 +7,12 @@ outside tests.
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from control_plane.core.pacing import resolve
 from schemas.api import Page
 from schemas.api_sending import (
+    DeadLetterCount,
     DeadLetterView,
     OptOutView,
     OutboxView,
@@ -37,6 +39,10 @@ class MemoryDeadLetters:
     ) -> Page[DeadLetterView]:
         await self.sessions.get(tenant, session)
         return Page([v for (t, s, _), v in self.all.items() if (t, s) == (tenant, session)])
+
+    async def counts(self, tenant: str | None) -> tuple[DeadLetterCount, ...]:
+        held = Counter((t, s) for t, s, _ in self.all if tenant in (None, t))
+        return tuple(DeadLetterCount(t, s, number) for (t, s), number in held.most_common())
 
     async def get(self, tenant: str, session: str, message: str) -> DeadLetterView:
         await self.sessions.get(tenant, session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 from litestar.routes import HTTPRoute
 
@@ -12,6 +13,7 @@ from control_plane.app import create_app
 from control_plane.http.audited import AUDITED, NOT_AUDITED
 from control_plane.http.settings import HttpSettings
 from schemas.errors import ErrorCode
+from schemas.states import SessionState
 from tests.integration.http_server import TENANT, Running, problem, running
 from tests.integration.memory_services import memory
 
@@ -29,7 +31,7 @@ def test_every_operation_that_changes_something_is_decided_upon() -> None:
     app = create_app(memory().services, HttpSettings())
     changing = set()
     for route in app.routes:
-        if isinstance(route, HTTPRoute) and route.path.startswith("/v1"):
+        if isinstance(route, HTTPRoute) and route.path.startswith(("/v1", "/link/")):
             for handler in route.route_handlers:
                 if handler.http_methods - {"GET", "HEAD", "OPTIONS"}:
                     changing.add(handler.operation_id)
@@ -154,3 +156,29 @@ async def test_the_list_is_chosen_and_paged() -> None:
         problem(
             await app.client.get("/v1/audit", params={"cursor": "x"}), ErrorCode.VALIDATION_FAILED
         )
+
+
+async def test_what_is_begun_by_a_link_page_is_recorded_without_its_token() -> None:
+    async with running() as app:
+        session = await app.session(SessionState.PAIRING)
+        url = (await app.client.post(f"/v1/sessions/{session}/links")).json()["url"]
+        token = url.rpartition("/")[2]
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        async with httpx.AsyncClient(headers=headers) as person:
+            await person.get(url)
+            assert await acts(app, operation="startByLink") == [], "a GET begins nothing"
+            await person.post(f"{url}/start", json={"pressed": True})
+            await person.post(f"{url}/pairing-code", json={"phone": "+6281234567890"})
+            await person.post(f"{url}/start", headers={"Sec-Fetch-Site": "cross-site"}, json={})
+        (started,) = await acts(app, operation="startByLink")
+        assert (started["tenant_id"], started["target"]) == (TENANT, [session])
+        assert (started["key_name"], started["http"]) == ("link page", 204)
+        (paired,) = await acts(app, operation="pairByLink")
+        assert paired["key_id"] == started["key_id"]
+        kept = str(app.memory.audit.all)
+        assert token not in kept
+        assert "6281234567890" not in kept
+        app.memory.audit.away = True
+        async with httpx.AsyncClient(headers=headers, cookies=person.cookies) as again:
+            refused = await again.post(f"{url}/start", json={})
+        assert refused.status_code == 503

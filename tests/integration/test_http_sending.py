@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from cli import messages
@@ -60,8 +61,17 @@ async def test_dead_letters_are_read_redriven_and_dropped(api: Running) -> None:
     }
     assert (await api.client.delete(f"{path}/{FAILED}")).status_code == 204
     problem(await api.client.delete(f"{path}/{FAILED}"), ErrorCode.DEAD_LETTER_NOT_FOUND)
+    api.memory.dead_letters.all["other", "ses_x", FAILED] = letter = msgspec.convert(
+        listed[1], DeadLetterView
+    )
+    mine = {"tenant_id": TENANT, "session_id": session, "count": 1}
+    assert letter.message_id == UNKNOWN
+    assert (await api.client.get("/v1/dead-letters")).json()["data"] == [mine]
+    everybodys = (await api.client.get("/v1/fleet/dead-letters")).json()["data"]
+    assert [each["tenant_id"] for each in everybodys] == [TENANT, "other"]
     async with api.client_for("other", "messages") as stranger:
         problem(await stranger.get(path), ErrorCode.SESSION_NOT_FOUND)
+        problem(await stranger.get("/v1/fleet/dead-letters"), ErrorCode.FORBIDDEN)
 
 
 async def test_the_command_line_shows_redrives_and_drops(

@@ -72,6 +72,7 @@ async def test_what_is_refused_keeps_its_code(api: Running, operator: Api) -> No
 async def test_the_source_reads_what_the_api_says(api: Running, operator: Api) -> None:
     ref, source = await _session(api), HttpSource(operator)
     assert await source.dead_letters(ref) == []
+    assert await source.dead_letter_counts() == []
     assert (await source.outbox(ref)).session_id == ref.session_id
     assert await source.webhooks(OTHER) == []
     assert await source.snapshots(ref) == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from schemas.api import NodeDetail, NodeSession, NodeView, QrView
-from schemas.api_sending import DeadLetterView, OutboxView
+from schemas.api_sending import DeadLetterCount, DeadLetterView, OutboxView
 from schemas.api_snapshots import GenerationView
 from schemas.audit import AuditRecord
 from schemas.errors import BlazzError, ErrorCode
@@ -156,6 +156,10 @@ class Told:
         if not self.qr_codes:
             raise BlazzError(ErrorCode.QR_EXPIRED)
         return self.qr_codes.pop(0)
+
+    async def dead_letter_counts(self) -> list[DeadLetterCount]:
+        self._asked("counts")
+        return [DeadLetterCount("acme", session_id(3), 2)]
 
     async def dead_letters(self, session: SessionRef) -> list[DeadLetterView]:
         self._asked("dead letters")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+import zxingcpp
+from PIL import Image
 from textual import events
+from textual._xterm_parser import XTermParser
 
 from schemas.api import QrView
 from schemas.errors import BlazzError, ErrorCode
@@ -36,8 +40,9 @@ from tests.tui.test_fleet_pilot import Driven
 from tests.waiting import eventually
 from tui.actions import EVERYWHERE, on_screen
 from tui.app import SCREENS, FleetApp
-from tui.changes import RecordPut
-from tui.rows.qr import qr_lines
+from tui.changes import PastMoment, RecordPut
+from tui.rows.qr import qr_lines, small_qr_lines
+from tui.rows.words import clock_time
 from tui.screens.frame import ViewScreen
 from tui.settings import TuiSettings
 
@@ -315,6 +320,22 @@ async def test_messages_add_up_and_lead_to_the_dead_letters() -> None:
         await d.shows("DEAD LETTERS of")
 
 
+async def test_dead_letters_without_a_session_lists_those_that_have_any() -> None:
+    async with operated() as d:
+        await d.command("messages")
+        await d.shows("2 dead letters")
+        await d.command("dl")
+        await d.shows("SESSIONS with dead letters 1")
+        assert "sales-sg" in d.text
+        await d.press("enter")
+        await d.shows("message_refused")
+        await d.press("escape", "escape")
+        d.source.error = BlazzError(ErrorCode.FORBIDDEN)
+        await d.command("dl")
+        await d.shows("(forbidden)")
+        assert "nothing failed" not in d.text
+
+
 async def test_regions_add_nodes_up_and_lead_to_them() -> None:
     async with operated() as d:
         await d.command("regions")
@@ -386,11 +407,43 @@ async def test_a_code_is_shown_while_it_lives_and_not_a_moment_longer() -> None:
         assert drawn[10].rstrip() not in d.text
 
 
-async def test_a_terminal_too_small_for_a_code_says_how_large_it_must_be() -> None:
+async def test_a_small_terminal_shows_a_smaller_code_and_the_smallest_says_what_to_do() -> None:
     async with operated(size=(80, 24)) as d:
         await d.command("session orders")
         await d.press("i")
+        await eventually(lambda: small_qr_lines(QR_VALUE)[10].rstrip() in d.text, timeout_s=15)
+        assert "Not a clean square? Needs" in d.text
+        assert len([line for line in d.lines() if line.strip()]) == 24
+    async with operated(size=(80, 20)) as d:
+        await d.command("session orders")
+        await d.press("i")
         await d.shows("The code needs")
+
+
+@pytest.mark.parametrize("across", [1, 2])
+def test_both_sizes_of_a_code_decode_to_the_value(across: int) -> None:
+    lines = qr_lines(QR_VALUE) if across == 1 else small_qr_lines(QR_VALUE)
+    down = across + 1
+    dark = {glyph: bits for bits, glyph in enumerate(" ▀▄█")} if across == 1 else _SEXTANTS
+    # A terminal's cell is twice as high as wide.
+    wide, high = 12 // across, 24 // down
+    picture = Image.new("L", (12 * len(lines[0]) + 60, 24 * len(lines) + 60), 255)
+    for y, line in enumerate(lines):
+        for x, glyph in enumerate(line):
+            for place in range(across * down):
+                if dark[glyph] >> place & 1:
+                    left = 30 + 12 * x + wide * (place % across)
+                    top = 30 + 24 * y + high * (place // across)
+                    picture.paste(0, (left, top, left + wide, top + high))
+    [found] = zxingcpp.read_barcodes(picture)
+    assert found.text == QR_VALUE
+
+
+_SEXTANTS = {" ": 0, "▌": 0b010101, "▐": 0b101010, "█": 0b111111} | {
+    # By their Unicode names: BLOCK SEXTANT-1346 has the first, third, fourth and sixth part.
+    chr(code): sum(1 << int(part) - 1 for part in unicodedata.name(chr(code)).rpartition("-")[2])
+    for code in range(0x1FB00, 0x1FB3C)
+}
 
 
 async def _observe(d: Operated, session: object) -> None:
@@ -481,3 +534,49 @@ async def test_every_screen_fits(size: tuple[int, int]) -> None:
             await d.pilot.pause()
             assert all(len(line) <= size[0] for line in d.lines())
             assert "? Help" in d.lines()[-1], name
+
+
+# The past --------------------------------------------------------------------------------------
+
+
+class Moved:
+    """A deck that writes down what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def step_event(self, direction: int) -> None:
+        self.asked.append(("event", direction))
+
+    def step_s(self, seconds: float) -> None:
+        self.asked.append(("seconds", int(seconds)))
+
+    def play(self) -> None:
+        self.asked.append(("play", 0))
+
+
+async def test_the_past_is_moved_through_by_its_keys_and_never_called_live() -> None:
+    clock, feed, deck = FixedClock(), ScriptedFeed([whole_fleet()]), Moved()
+    settings = TuiSettings(servers=("nats://127.0.0.1:1",), at=NOW_UNIX)
+    app = FleetApp(settings, feed, clock, WrittenDown(), None, deck)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.pause()
+        d = Operated(app, feed, clock, pilot)
+        d.actor = WrittenDown()
+        await d.settle()
+        app.view.past = PastMoment(NOW_UNIX, 60.0)
+        for typed in "[]{}P":
+            # As a terminal sends them.
+            heard = XTermParser().feed(typed)
+            await d.press(*(event.key for event in heard if isinstance(event, events.Key)))
+        assert deck.asked == [
+            ("event", -1), ("event", 1), ("seconds", -60), ("seconds", 60), ("play", 0),
+        ]  # fmt: skip
+        d.fleet.relist()
+        assert f"EVENTS until {clock_time(NOW_UNIX)}" in d.text
+        await d.command("events")
+        await d.press("right_square_bracket")
+        assert deck.asked[-1] == ("event", 1)
+        assert "live" not in d.text
+        await d.command("audit")
+        assert "not known of the past" in d.text

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.api_sending import DeadLetterCount
 from schemas.events import (
     MessageAck,
     MessageFailed,
@@ -30,12 +31,23 @@ COLUMNS: Final = (
     Column("rate", "SENT/MIN", 8, rank=2, align="right"),
     Column("failed", "FAILED", 7, align="right"),
     Column("unknown", "UNKNOWN", 8, align="right"),
+    Column("dead", "DEAD", 5, align="right"),
     Column("received", "RECEIVED", 8, align="right"),
     Column("delivered", "DELIVERED p50/95", 16, rank=2, align="right"),
     Column("arrived", "ARRIVED p50/95", 15, rank=4, align="right"),
     Column("last", "LAST", 6, rank=1, align="right"),
 )
-SORTS: Final = ("failed", "sent", "received", "unknown", "last", "name", "tenant", "session")
+SORTS: Final = (
+    "failed",
+    "dead",
+    "sent",
+    "received",
+    "unknown",
+    "last",
+    "name",
+    "tenant",
+    "session",
+)
 
 
 class Traffic(msgspec.Struct):
@@ -51,6 +63,8 @@ class Traffic(msgspec.Struct):
     delivered_s: list[float] = []
     arrived_s: list[float] = []
     last_at: float = 0.0
+    dead: int | None = None
+    """Dead letters there are, however old; None: nobody said."""
     codes: dict[str, int] = {}
 
 
@@ -102,6 +116,18 @@ def add_up(events: Iterable[Happened], unix_now: float) -> Flow:
     return Flow(flow, max(0.0, unix_now - oldest))
 
 
+def with_dead(flow: Flow, counts: Iterable[DeadLetterCount]) -> Flow:
+    """The flow with how many dead letters each session has, also those without traffic."""
+    for traffic in flow.by_session.values():
+        traffic.dead = 0
+    for each in counts:
+        known = flow.by_session.get(each.session_id)
+        if known is None:
+            known = flow.by_session[each.session_id] = Traffic(each.session_id, each.tenant_id)
+        known.dead = each.count
+    return flow
+
+
 def percentile(values: Iterable[float], share: float) -> float | None:
     """The nearest-rank percentile; None of nothing."""
     ordered = sorted(values)
@@ -121,10 +147,14 @@ def traffic_row(traffic: Traffic, name: str | None, span_s: float, unix_now: flo
         Cell(f"{rate:.1f}"),
         Cell(str(traffic.failed), Severity.BAD if traffic.failed else Severity.MUTED),
         Cell(str(traffic.unknown), Severity.BAD if traffic.unknown else Severity.MUTED),
+        Cell(
+            words.NONE if traffic.dead is None else str(traffic.dead),
+            Severity.BAD if traffic.dead else Severity.MUTED,
+        ),
         Cell(str(traffic.received)),
         Cell(_pair(traffic.delivered_s)),
         Cell(_pair(traffic.arrived_s)),
-        Cell(words.age(unix_now - traffic.last_at)),
+        Cell(words.age(unix_now - traffic.last_at) if traffic.last_at else words.NONE),
     )
     return Row(traffic.session_id, cells)
 
@@ -138,6 +168,8 @@ def traffic_sort_key(
             return (-float(traffic.sent), traffic.session_id)
         case "failed":
             return (-float(traffic.failed), traffic.session_id)
+        case "dead":
+            return (-float(traffic.dead or 0), traffic.session_id)
         case "unknown":
             return (-float(traffic.unknown), traffic.session_id)
         case "received":
@@ -168,6 +200,8 @@ def totals(flow: Flow) -> str:
         f"{sum(t.unknown for t in every)} unknown,",
         f"{sum(t.received for t in every)} received",
     ]
+    if dead := sum(t.dead or 0 for t in every):
+        parts.append(f"{dead} dead letters")
     if delivered:
         parts.append(f"delivered {_pair(delivered)}")
     parts += [f"{code} {count}" for code, count in worst]

@@ -31,7 +31,7 @@ from tui.rows.mix import History, mix_cells, sparkline
 from tui.rows.order import SessionOrder
 from tui.rows.query import EVERYTHING, Query, parse
 from tui.screens.acting import ActingScreen
-from tui.screens.frame import of
+from tui.screens.frame import live_word, of
 from tui.widgets.bars import MixBar
 from tui.widgets.table import VirtualTable
 
@@ -174,7 +174,7 @@ class FleetScreen(ActingScreen):
         session_scope = self._scope.session_id
         scope = f" of {words.short_id(session_scope)}" if session_scope else node_scope
         if self._held is None:
-            self._title(EVENTS, f"EVENTS{scope} live")
+            self._title(EVENTS, f"EVENTS{scope} {live_word(self._view)}")
         else:
             new = self._view.events_total - self._held_total
             self._title(EVENTS, f"EVENTS{scope} PAUSED, {new} new")

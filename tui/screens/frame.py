@@ -18,7 +18,9 @@ from schemas.states import NodeState
 from tui.actions import ACTIONS, footer_actions, on_screen, remapped
 from tui.commands import Command, complete, parse_command
 from tui.desk import Desk
+from tui.model import FleetView
 from tui.navigation import Go
+from tui.rows import words
 from tui.rows.header import FleetCounts, banner, counts_of, header_parts, role_cell
 from tui.rows.listing import Now
 from tui.rows.query import EVERYTHING, Query, parse
@@ -332,6 +334,11 @@ class ViewScreen(Screen[None]):
     def _close_prompt(self) -> None:
         self.query_one(Prompt).close()
         self.active_table().focus()
+
+
+def live_word(view: FleetView) -> str:
+    """What events that are not held do: they run, or end at a moment of the past."""
+    return "live" if view.past is None else f"until {words.clock_time(view.past.at)}"
 
 
 def of(shown: int, total: int) -> str:

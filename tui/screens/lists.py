@@ -1,4 +1,4 @@
-"""The screens that show the view's own lists: regions, all sessions, messages, events.
+"""The screens that show the view's own lists: regions, all sessions, events.
 
 Own nothing but which list it is and what is behind a row.
 """
@@ -8,14 +8,15 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tui.actions import EVENTS, MESSAGES, REGIONS, SESSIONS, bindings
+from tui.actions import EVENTS, REGIONS, SESSIONS, bindings
 from tui.changes import Happened
 from tui.desk import Desk
-from tui.rows import event_rows, facts, message_rows, region_rows, session_rows, words
+from tui.rows import event_rows, facts, region_rows, session_rows, words
 from tui.rows.cells import Row, gone_row
 from tui.rows.listing import Now, Scope, list_events, session_row_of
 from tui.rows.order import SessionOrder
 from tui.rows.query import EVERYTHING, Query, passes
+from tui.screens.frame import live_word
 from tui.screens.listing import ListScreen
 
 
@@ -112,69 +113,6 @@ class SessionsScreen(ListScreen):
             self.go("session", key)
 
 
-class MessagesScreen(ListScreen):
-    """Rates and latencies by session."""
-
-    VIEW = MESSAGES
-    WORD = "MESSAGES"
-    EMPTY = "no messages in the last minutes"
-    COLUMNS = message_rows.COLUMNS
-    SORTS = message_rows.SORTS
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(MESSAGES)]
-
-    def __init__(self, desk: Desk, filter_text: str = "") -> None:
-        super().__init__(desk, filter_text)
-        self._flow = message_rows.Flow({}, 0.0)
-
-    def list_keys(self, now: Now, query: Query) -> Sequence[str]:
-        """By the chosen column."""
-        self._flow = message_rows.add_up(self.view.events, now.unix)
-        shown = [
-            traffic
-            for traffic in self._flow.by_session.values()
-            if query is EVERYTHING or passes(query, self.row_of(traffic.session_id, now))
-        ]
-        shown.sort(
-            key=lambda each: message_rows.traffic_sort_key(
-                each, self._name_of(each.session_id), self.sort_by.column
-            ),
-            reverse=self.sort_by.reverse,
-        )
-        return [traffic.session_id for traffic in shown]
-
-    def row_of(self, key: str, now: Now) -> Row:
-        """A session's traffic."""
-        traffic = self._flow.by_session.get(key)
-        if traffic is None:
-            return gone_row(key, len(self.COLUMNS))
-        return message_rows.traffic_row(traffic, self._name_of(key), self._flow.span_s, now.unix)
-
-    def total(self) -> int:
-        """Sessions with traffic."""
-        return len(self._flow.by_session)
-
-    def title_end(self, now: Now) -> str:
-        """The fleet's sums."""
-        del now
-        return message_rows.totals(self._flow)
-
-    def chosen_sessions(self) -> Sequence[str]:
-        """The cursor's."""
-        return self.active_table().selected
-
-    def detail(self, key: str, *, raw: bool) -> str:
-        """The session."""
-        return facts.session(self.view, key, self.desk.now(), raw=raw)
-
-    def action_drill(self) -> None:
-        """Its dead letters."""
-        self.action_letters()
-
-    def _name_of(self, session_id: str) -> str | None:
-        look = self.desk.roll.looks.get(session_id)
-        return look.name if look else None
-
-
 class EventsScreen(ListScreen):
     """What happens, the newest last; of one node or session if it was opened from there."""
 
@@ -227,7 +165,7 @@ class EventsScreen(ListScreen):
         """Whether they run."""
         del now
         if self._held is None:
-            return "live"
+            return live_word(self.view)
         return f"PAUSED, {self.view.events_total - self._held_total} new"
 
     def detail(self, key: str, *, raw: bool) -> str:

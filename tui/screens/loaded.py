@@ -6,7 +6,7 @@ never leaves a screen that looks fresh.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -19,7 +19,6 @@ from tui.rows.query import EVERYTHING, Query, passes
 from tui.rows.sorting import natural
 from tui.screens.listing import ListScreen
 
-PERIOD_S: Final = 3.0
 LOW_BANDWIDTH_PERIOD_S: Final = 15.0
 _OLD_PERIODS: Final = 3.0
 
@@ -27,9 +26,12 @@ _OLD_PERIODS: Final = 3.0
 class LoadedScreen(ListScreen):
     """Rows are made anew of each answer; they are few, so they are sorted by their own cells."""
 
+    PERIOD_S: ClassVar[float] = 3.0
+    """Between two questions."""
+
     def __init__(self, desk: Desk, filter_text: str = "") -> None:
         super().__init__(desk, filter_text)
-        self._period_s = LOW_BANDWIDTH_PERIOD_S if desk.settings.low_bandwidth else PERIOD_S
+        self._period_s = LOW_BANDWIDTH_PERIOD_S if desk.settings.low_bandwidth else self.PERIOD_S
         self._rows: dict[str, Row] = {}
         self._loaded_at: float | None = None
         self._trouble = "" if desk.source is not None else desk.why_not_asked

@@ -5,6 +5,7 @@ cannot (a phone that scans a dead code hangs). The value is never logged or copi
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from rich.style import Style
@@ -20,12 +21,15 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.states import SessionState
 from tui.acts import SessionRef
 from tui.desk import Desk
-from tui.rows.qr import qr_lines
+from tui.rows.qr import drawn, qr_lines, small_qr_lines
 from tui.rows.state_words import SESSION_WORDS
 
 _PERIOD_S: Final = 0.5
 _SAFETY_S: Final = 0.5
 """The code goes this long before its end: the answer was on its way for a while."""
+_AROUND: Final = 2
+"""Columns beside the code."""
+_WORDS_LINES: Final = 2
 _INK: Final = Style(color="#000000", bgcolor="#ffffff")
 _DONE: Final = (SessionState.SYNCING, SessionState.ONLINE, SessionState.DEGRADED)
 _WAITING: Final = (ErrorCode.QR_NOT_AVAILABLE, ErrorCode.SESSION_NOT_PAIRING)
@@ -114,34 +118,41 @@ class QrScreen(ModalScreen[None]):
 
     def redraw(self) -> None:
         """Show the code while it lives, the state otherwise."""
-        words, drawn = self.query_one("#qr-words", Static), self.query_one("#qr-code", Static)
+        words, code_shown = self.query_one("#qr-words", Static), self.query_one("#qr-code", Static)
         state = self._state()
         code = self._code
         if state in _DONE:
             words.update(f"{self._label}: linked, {SESSION_WORDS[state].word}. esc closes")
-            drawn.update("")
+            code_shown.update("")
         elif code is not None and self._alive():
             left = self._dead_at - self._desk.clock.monotonic()
+            hint, picture = self._picture(code.value)
             words.update(
                 f"{self._label}: WhatsApp, Linked devices, scan.\n"
-                f"code {code.index}/{code.count}, {left:.0f} s left"
+                f"code {code.index}/{code.count}, {left:.0f} s left{hint}"
             )
-            drawn.update(self._picture(code.value))
+            code_shown.update(picture)
         else:
             self._code = None
             words.update(f"{self._label}: {self._said}")
-            drawn.update("")
+            code_shown.update("")
 
-    def _picture(self, value: str) -> Text:
-        lines = qr_lines(value)
-        height, width = len(lines) + 2, len(lines[0]) + 2
-        if self.size.height < height or self.size.width < width:
-            return Text(
-                f"The code needs {width}x{height}; this terminal has "
-                f"{self.size.width}x{self.size.height}.\nMake it larger, its letters smaller, or "
-                "use a link page."
+    def _picture(self, value: str) -> tuple[str, Text]:
+        """The code as large as it fits, and what to do if it can't be read."""
+        width, height = self.size.width - _AROUND, self.size.height - _WORDS_LINES
+        code = drawn(value, width, height)
+        if code is None:
+            needs = _size_of(small_qr_lines(value))
+            return "", Text(
+                f"The code needs {needs}; this terminal has {self.size.width}x{self.size.height}.\n"
+                "Make it larger, its letters smaller, or use a link page: blazz session link"
             )
-        return Text("\n".join(lines), style=_INK, no_wrap=True)
+        hint = f". Not a clean square? Needs {_size_of(qr_lines(value))}" if code.small else ""
+        return hint, Text("\n".join(code.lines), style=_INK, no_wrap=True)
+
+
+def _size_of(lines: Sequence[str]) -> str:
+    return f"{len(lines[0]) + _AROUND}x{len(lines) + _WORDS_LINES}"
 
 
 def _sentence(error: BlazzError) -> str:
