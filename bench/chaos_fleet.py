@@ -9,6 +9,7 @@ import asyncio
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from control_plane.config import ControlPlaneSettings
 from control_plane.core.rate_limit import RatePolicy
 from control_plane.outbound.settings import LOOPBACK_TOO
 from control_plane.webhooks.settings import WebhookSettings
-from sandbox.phone import Phone
+from sandbox.phone import Phone, PhoneBook
 from schemas.states import EngineKind
 from schemas.transport.checkpoints import (
     VARIABLE,
@@ -36,6 +37,7 @@ from schemas.transport.checkpoints import (
     fired_file,
     passed_file,
 )
+from schemas.transport.connection import BusSettings
 from schemas.webhooks import NewWebhook
 from swarm_node.core.snapshot_rules import CapturePolicy
 from swarm_node.vault.settings import VaultSettings
@@ -119,6 +121,26 @@ class Fleet(msgspec.Struct, frozen=True):
     friends: Sequence[Phone]
     receiver: Receiver
     """A webhook of the tenant sends it the events of `TOLD`."""
+
+    @property
+    def book(self) -> PhoneBook:
+        """See `WatchedFleet`, also of the others."""
+        return self.stage.book
+
+    @property
+    def api(self) -> Api:
+        """The stage's client."""
+        return self.stage.api
+
+    @property
+    def bus(self) -> BusSettings:
+        """The control plane's own identity."""
+        return self.stage.bus
+
+    @property
+    def hooked(self) -> Counter[str]:
+        """The receiver's counts."""
+        return self.receiver.taken
 
 
 @asynccontextmanager

@@ -15,8 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from bench.chaos_faults import Broken, Death
-from bench.chaos_fleet import TOLD, Fleet
+from bench.chaos_fleet import TOLD
 from bench.chaos_traffic import Accepted, Record
+from bench.watched import WatchedFleet
 from sandbox.switch.log import Entry
 from schemas.api import MessagePage
 from schemas.errors import BlazzError
@@ -98,7 +99,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def judge(
-    fleet: Fleet,
+    fleet: WatchedFleet,
     record: Record,
     broken: Sequence[Broken],
     deaths: Sequence[Death] = (),
@@ -109,11 +110,11 @@ async def judge(
     began = time.monotonic()
     ledger: dict[str, ChatMessage] = {}
     events: list[Event] = []
-    taken = fleet.receiver.taken
+    taken = fleet.hooked
     while True:
         ledger = await _read_ledger(fleet)
         events = await _read_events(fleet)
-        log = await fleet.stage.book.log(0, "message.accepted", "message.stored", "hold.started")
+        log = await fleet.book.log(0, "message.accepted", "message.stored", "hold.started")
         # The loopback engine confirms what is kept already, so with it nothing is excused.
         confirmed = log if fleet.engine is EngineKind.CHROMIUM else []
         excused = died_with_node(record.inbound, events, confirmed, deaths)
@@ -128,7 +129,7 @@ def weigh(
     record: Record,
     ledger: Mapping[str, ChatMessage],
     events: Sequence[Event],
-    taken: Counter[str],
+    taken: Counter[str] | None,
     log: Sequence[Entry],
     broken: Sequence[Broken],
     settle_s: float,
@@ -170,17 +171,20 @@ def weigh(
         inbound_no_event=[id_ for id_ in inbound if not arrived[id_]],
         died_with_node=sorted(excused),
         inbound_events_twice=[id_ for id_ in record.inbound if len(arrived[id_]) > 1],
-        hooked=len(taken),
+        hooked=len(taken or ()),
         hooks_missing=_hooks_missing(events, taken),
-        hooks_unknown=sorted(taken.keys() - {event.event_id for event in events}),
-        hooks_repeated=taken.total() - len(taken),
+        hooks_unknown=sorted(set(taken or ()) - {event.event_id for event in events}),
+        hooks_repeated=taken.total() - len(taken) if taken is not None else 0,
         double_holds=sum(entry.kind == "hold.started" for entry in log),
         slow_to_settle_s=round(settle_s, 1),
     )
 
 
-def _hooks_missing(events: Iterable[Event], taken: Counter[str]) -> list[str]:
-    """The events that the receiver should have had by now, and has not."""
+def _hooks_missing(events: Iterable[Event], taken: Counter[str] | None) -> list[str]:
+    """The events that the receiver should have had by now, and has not; none where there is no
+    receiver."""
+    if taken is None:
+        return []
     return [e.event_id for e in events if event_name(e.data) in TOLD and not taken[e.event_id]]
 
 
@@ -281,7 +285,7 @@ def _settled(
     )
 
 
-async def _read_ledger(fleet: Fleet) -> dict[str, ChatMessage]:
+async def _read_ledger(fleet: WatchedFleet) -> dict[str, ChatMessage]:
     """Every message of every session, by the customer's own list."""
     found: dict[str, ChatMessage] = {}
     for linked in fleet.linked:
@@ -302,22 +306,21 @@ async def _read_ledger(fleet: Fleet) -> dict[str, ChatMessage]:
     return found
 
 
-async def _page(fleet: Fleet, path: str, query: Mapping[str, str]) -> MessagePage:
+async def _page(fleet: WatchedFleet, path: str, query: Mapping[str, str]) -> MessagePage:
     async with asyncio.timeout(SETTLE_MAX_S):
         while True:
             try:
-                return await fleet.stage.api.call("GET", path, MessagePage, query=query)
+                return await fleet.api.call("GET", path, MessagePage, query=query)
             except BlazzError as error:
                 if not error.retryable:
                     raise
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def _read_events(fleet: Fleet) -> list[Event]:
+async def _read_events(fleet: WatchedFleet) -> list[Event]:
     """Every durable event, in order."""
-    nats = fleet.stage.stack.nats
     events: list[Event] = []
-    async with Bus.connect(nats.bus_settings(nats.control_plane)) as bus:
+    async with Bus.connect(fleet.bus) as bus:
         config = {"deliver_policy": "all", "filter_subject": EVENTS_ALL}
         async with aclosing(run_consumer(JetStream(bus), EVENTS, config)) as deliveries:
             async for delivery in deliveries:

@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
-from bench.chaos_fleet import Fleet
 from bench.stage import Linked
+from bench.watched import WatchedFleet
 from sandbox.phone import Phone
 from sandbox.switch.log import digest
 from schemas.api_messages import NewMessage
@@ -57,7 +57,7 @@ class Record(msgspec.Struct):
 class Traffic:
     """`async with traffic.running(): …`, then look at its `record`."""
 
-    def __init__(self, fleet: Fleet, *, out_period_s: float, in_period_s: float) -> None:
+    def __init__(self, fleet: WatchedFleet, *, out_period_s: float, in_period_s: float) -> None:
         self.record = Record()
         self.refused: Counter[str] = Counter()
         """Codes of final refusals."""

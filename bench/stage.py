@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ from schemas.pacing import UNPACED
 from schemas.resources import FLEET
 from schemas.snapshots import SnapshotHead
 from schemas.states import EngineKind, SessionState
-from schemas.transport.connection import Bus
+from schemas.transport.connection import Bus, BusSettings
 from schemas.transport.kv import Bucket
 from swarm_node.engines.chromium.settings import ChromiumSettings
 from swarm_node.engines.loopback.settings import LoopbackSettings
@@ -50,6 +50,27 @@ class Stage(msgspec.Struct, frozen=True):
     book: PhoneBook
     temp_dir: Path
     """Where the children's temporary files go, theirs alone."""
+
+    @property
+    def bus(self) -> BusSettings:
+        """To sign in to the bus as the control plane does."""
+        return self.stack.nats.bus_settings(self.stack.nats.control_plane)
+
+
+class Desk(Protocol):
+    """Where sessions are linked, wherever the fleet runs."""
+
+    @property
+    def api(self) -> Api:
+        """The control plane's client."""
+
+    @property
+    def book(self) -> PhoneBook:
+        """The phones."""
+
+    @property
+    def bus(self) -> BusSettings:
+        """To sign in to the bus as a control plane."""
 
 
 @asynccontextmanager
@@ -111,7 +132,7 @@ class Linked(msgspec.Struct, frozen=True):
     to_online_s: float
 
 
-async def link_session(stage: Stage, number: str, phone: Phone | None = None) -> Linked:
+async def link_session(stage: Desk, number: str, phone: Phone | None = None) -> Linked:
     """Create a session, scan its QR with a phone (a new one unless given), wait until online."""
     loop = asyncio.get_running_loop()
     phone = phone or await stage.book.create(number)
@@ -129,7 +150,7 @@ async def link_session(stage: Stage, number: str, phone: Phone | None = None) ->
 
 
 async def link_sessions(
-    stage: Stage, numbers: Sequence[str], *, limit_s: float = LINK_LIMIT_S
+    stage: Desk, numbers: Sequence[str], *, limit_s: float = LINK_LIMIT_S
 ) -> list[Linked]:
     """Create sessions, link each to a new phone, wait until all are online. All at once, with few
     requests: a key's rate is limited."""
@@ -163,10 +184,9 @@ async def all_sessions(api: Api) -> list[SessionView]:
     return (await api.call("GET", "/v1/sessions", SessionPage, query=query)).data
 
 
-async def wait_kept(stage: Stage, sessions: Sequence[Linked], *, limit_s: float = 60.0) -> None:
+async def wait_kept(stage: Desk, sessions: Sequence[Linked], *, limit_s: float = 60.0) -> None:
     """Wait until a snapshot of each has been committed: from then on it survives its node."""
-    nats = stage.stack.nats
-    async with Bus.connect(nats.bus_settings(nats.control_plane)) as bus:
+    async with Bus.connect(stage.bus) as bus:
         fleet = Bucket(bus, FLEET)
 
         async def all_kept() -> bool | None:

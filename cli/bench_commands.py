@@ -16,7 +16,7 @@ Json = Annotated[bool, Parameter(help="Print only the JSON line.", negative="")]
 
 
 def add_bench_commands(bench: App, run: Run) -> None:
-    """`blazz bench first|rounds|failover|snapshot|send|chaos|tui`"""
+    """`blazz bench first|rounds|failover|snapshot|send|chaos|rollout|tui`"""
 
     @bench.command
     def first(
@@ -108,6 +108,21 @@ def add_bench_commands(bench: App, run: Run) -> None:
         from bench.chaos import ChaosOptions, run_chaos
 
         run(lambda stop: run_chaos(ChaosOptions(json, minutes, seed, engine, sessions), stop))
+
+    @bench.command
+    def rollout(
+        *,
+        json: Json = False,
+        hosts: Annotated[int, Parameter(help="Node hosts, at least 4.")] = 4,
+        sessions: Annotated[
+            int | None, Parameter(help="By default 12 loopback, 4 Chromium.")
+        ] = None,
+        engine: Literal["chromium", "loopback"] = "loopback",
+    ) -> None:
+        """Hosts made on this machine (as root) are rolled to a new release by the playbooks."""
+        from bench.rollout import RolloutOptions, run_rollout
+
+        run(lambda stop: run_rollout(RolloutOptions(json, hosts, sessions, engine), stop))
 
     @bench.command
     def tui(

@@ -1,6 +1,7 @@
 """A running sandbox: the page's HTTPS origin and the phone's plain HTTP listener.
 
-Owns both listeners' lifetime. Everything is on 127.0.0.1 and in memory; it ends with the block.
+Owns both listeners' lifetime. Everything is on one address (127.0.0.1 unless told otherwise) and
+in memory; it ends with the block.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from sandbox.switch.phone_api import phone_app
 from sandbox.switch.switch import Switch
 from schemas.switch_wire import LINK_PATH
 
-HOST = "127.0.0.1"
 ORIGIN = f"https://{ORIGIN_HOST}"
 
 
@@ -29,7 +29,9 @@ class Sandbox:
     def __init__(self, settings: SandboxSettings | None = None) -> None:
         self.settings = settings or SandboxSettings()
         self.switch = Switch(self.settings)
-        self._certificate = make_certificate(datetime.datetime.now(datetime.UTC))
+        self._certificate = make_certificate(
+            datetime.datetime.now(datetime.UTC), self.settings.host
+        )
         self._runners: list[web.AppRunner] = []
         self.page_port = 0
         self.api_port = 0
@@ -37,17 +39,17 @@ class Sandbox:
     @property
     def api_url(self) -> str:
         """Base of the phone's API and page, `http://127.0.0.1:PORT`."""
-        return f"http://{HOST}:{self.api_port}"
+        return f"http://{self.settings.host}:{self.api_port}"
 
     @property
     def link_url(self) -> str:
         """The link's WebSocket for a client that isn't a browser; verify with `client_context`."""
-        return f"wss://{HOST}:{self.page_port}{LINK_PATH}"
+        return f"wss://{self.settings.host}:{self.page_port}{LINK_PATH}"
 
     @property
     def media_base_url(self) -> str:
         """The page's origin by address, for media without a browser."""
-        return f"https://{HOST}:{self.page_port}"
+        return f"https://{self.settings.host}:{self.page_port}"
 
     @property
     def spki(self) -> str:
@@ -66,7 +68,7 @@ class Sandbox:
     def chromium_args(self) -> list[str]:
         """What makes a Chromium find the sandbox at the true origin."""
         return [
-            f"--host-resolver-rules=MAP {ORIGIN_HOST} {HOST}:{self.page_port}",
+            f"--host-resolver-rules=MAP {ORIGIN_HOST} {self.settings.host}:{self.page_port}",
             f"--ignore-certificate-errors-spki-list={self._certificate.spki}",
         ]
 
@@ -94,6 +96,6 @@ class Sandbox:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, HOST, port, ssl_context=tls).start()
+        await web.TCPSite(runner, self.settings.host, port, ssl_context=tls).start()
         bound: int = runner.addresses[0][1]
         return bound

@@ -18,7 +18,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a sandbox.
 
-    - `page_port`, `api_port`: 0 picks a free one; both listen on 127.0.0.1 only.
+    - `page_port`, `api_port`: 0 picks a free one. `host`: the address both listen on, for nodes on
+      other machines of a lab.
     - `time_scale`: factor on the life of QR refs and pairing codes (0.01: a minute is 0.6 s).
     - `stale_after_frames`: how many stored frames an old snapshot may be behind before its device
       is unlinked.
@@ -26,6 +27,7 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     - `app_version`: the version the page reports as WhatsApp Web's.
     """
 
+    host: str = "127.0.0.1"
     page_port: int = 0
     api_port: int = 0
     time_scale: float = 1.0

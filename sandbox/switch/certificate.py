@@ -41,14 +41,14 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
         return context
 
 
-def make_certificate(now: datetime.datetime) -> Certificate:
-    """A fresh self-signed certificate for the origin, localhost and 127.0.0.1; good for a week."""
+def make_certificate(now: datetime.datetime, address: str = "127.0.0.1") -> Certificate:
+    """A fresh self-signed certificate for the origin, localhost and the address, for a week."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ORIGIN_HOST)])
     names: list[x509.GeneralName] = [
         x509.DNSName(ORIGIN_HOST),
         x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")),
+        x509.IPAddress(ipaddress.IPv4Address(address)),
     ]
     certificate = (
         x509.CertificateBuilder()
