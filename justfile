@@ -36,6 +36,14 @@ tui *args: _base
 bench *args: _run
     @blazz bench "$@"
 
+# Hosts made on this machine (as root), rolled to a new release by the real playbooks.
+rollout *args: _run _ansible
+    @blazz bench rollout "$@"
+
+# Two regions of such hosts, the way between them cut and healed.
+partition *args: _run _ansible
+    @blazz bench partition "$@"
+
 # ---- check -----------------------------------------------------------------------------------
 
 # Everything that must hold before a change lands: lint, then every test, in parallel.

@@ -73,6 +73,8 @@ class Install(msgspec.Struct, frozen=True):
     version: str
     wheels: Path
     chromium_build: str
+    logs: Path | None
+    """Where Ansible's output and the hosts' journals are kept."""
 
 
 @asynccontextmanager
@@ -82,8 +84,10 @@ async def open_lab_fleet(lab: Lab, install: Install) -> AsyncIterator[LabFleet]:
     Raises `internal` with the end of Ansible's words when a playbook fails.
     """
     async with AsyncExitStack() as opened:
-        sandbox = await opened.enter_async_context(Sandbox(SandboxSettings(host=OUTSIDE)))
+        sandbox = await opened.enter_async_context(Sandbox(SandboxSettings(page_host=OUTSIDE)))
         operator = Operator(lab, _inventory(lab, sandbox, install))
+        if install.logs is not None:
+            opened.push_async_callback(keep_logs, operator, install.logs)
         secured = (ANSIBLE / "playbooks" / f"{SECRETS_PLAYBOOK}.yml").exists()
         if secured:
             must_work(operator, await operator.play(SECRETS_PLAYBOOK))
@@ -116,6 +120,21 @@ async def open_lab_fleet(lab: Lab, install: Install) -> AsyncIterator[LabFleet]:
         linked = await link_sessions(fleet, numbers, limit_s=LINK_MAX_S)
         await wait_kept(fleet, linked, limit_s=LINK_MAX_S)
         yield msgspec.structs.replace(fleet, linked=linked)
+
+
+async def keep_logs(operator: Operator, folder: Path) -> None:
+    """Copy what Ansible printed and each host's journal to a directory that stays."""
+    texts = {"ansible": operator.said()}
+    for host in operator.lab.plan.hosts:
+        ended = await operator.lab.ssh(host, "journalctl", "--boot", "--no-pager", "--quiet")
+        texts[host.name] = ended.stdout
+
+    def write() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / f"{name}.log").write_text(text, encoding="utf-8")
+
+    await asyncio.to_thread(write)
 
 
 def must_work(operator: Operator, recap: Recap) -> Recap:
@@ -157,7 +176,6 @@ def _inventory(lab: Lab, sandbox: Sandbox, install: Install) -> dict[str, Any]:
             "blazz_apt_update": False,
             "blazz_nats_tls": secured,
             "blazz_bus_authentication": "operator" if secured else "none",
-            "blazz_nats_store_max": "4GB",
             "blazz_chromium_build": install.chromium_build,
             "blazz_node_settings": _node_settings(sandbox, install.engine),
             "blazz_control_plane_settings": {

@@ -5,6 +5,7 @@ Owns their grammar. The benches do the work and are imported when a command runs
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, Parameter
@@ -12,11 +13,15 @@ from cyclopts import App, Parameter
 from cli.exit_codes import Exit
 
 Run = Callable[[Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]], NoReturn]
+Logs = Annotated[
+    Path | None, Parameter(help="Keep Ansible's output and the hosts' journals there.")
+]
+LabSessions = Annotated[int | None, Parameter(help="By default 12 loopback, 4 Chromium.")]
 Json = Annotated[bool, Parameter(help="Print only the JSON line.", negative="")]
 
 
 def add_bench_commands(bench: App, run: Run) -> None:
-    """`blazz bench first|rounds|failover|snapshot|send|chaos|rollout|tui`"""
+    """`blazz bench first|rounds|failover|snapshot|send|chaos|rollout|partition|tui`"""
 
     @bench.command
     def first(
@@ -114,15 +119,31 @@ def add_bench_commands(bench: App, run: Run) -> None:
         *,
         json: Json = False,
         hosts: Annotated[int, Parameter(help="Node hosts, at least 4.")] = 4,
-        sessions: Annotated[
-            int | None, Parameter(help="By default 12 loopback, 4 Chromium.")
-        ] = None,
+        sessions: LabSessions = None,
         engine: Literal["chromium", "loopback"] = "loopback",
+        logs: Logs = None,
     ) -> None:
         """Hosts made on this machine (as root) are rolled to a new release by the playbooks."""
-        from bench.rollout import RolloutOptions, run_rollout
+        from bench.lab_run import LabOptions
+        from bench.rollout import run_rollout
 
-        run(lambda stop: run_rollout(RolloutOptions(json, hosts, sessions, engine), stop))
+        options = LabOptions(quiet=json, engine=engine, sessions=sessions, logs=logs, nodes=hosts)
+        run(lambda stop: run_rollout(options, stop))
+
+    @bench.command
+    def partition(
+        *,
+        json: Json = False,
+        sessions: LabSessions = None,
+        engine: Literal["chromium", "loopback"] = "loopback",
+        logs: Logs = None,
+    ) -> None:
+        """Two regions of such hosts, the way between them cut and healed."""
+        from bench.lab_run import LabOptions
+        from bench.partition import run_partition
+
+        options = LabOptions(quiet=json, engine=engine, sessions=sessions, logs=logs)
+        run(lambda stop: run_partition(options, stop))
 
     @bench.command
     def tui(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+LOCAL = "127.0.0.1"
 WA_JS_ENV = "BLAZZ_WA_JS"
 _BUNDLE = Path("node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js")
 _ROOT = Path(__file__).resolve().parent.parent
@@ -18,8 +19,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a sandbox.
 
-    - `page_port`, `api_port`: 0 picks a free one. `host`: the address both listen on, for nodes on
-      other machines of a lab.
+    - `page_port`, `api_port`: 0 picks a free one.
+    - `page_host`: the address of the page and the link, for nodes on a lab's other hosts; the
+      phones are on 127.0.0.1 only.
     - `time_scale`: factor on the life of QR refs and pairing codes (0.01: a minute is 0.6 s).
     - `stale_after_frames`: how many stored frames an old snapshot may be behind before its device
       is unlinked.
@@ -27,7 +29,7 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     - `app_version`: the version the page reports as WhatsApp Web's.
     """
 
-    host: str = "127.0.0.1"
+    page_host: str = LOCAL
     page_port: int = 0
     api_port: int = 0
     time_scale: float = 1.0

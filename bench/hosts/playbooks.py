@@ -53,6 +53,12 @@ def read_recap(output: str) -> dict[str, dict[str, int]]:
     return found
 
 
+def read_reason(output: str) -> str:
+    """Why the last roll was stopped, in the playbook's own words; empty if it was not."""
+    found = _STOPPED.findall(output)
+    return found[-1] if found else ""
+
+
 def ansible_playbook() -> str:
     """The program. Raises `config_invalid` where there is none."""
     ours = VENV / "bin/ansible-playbook"
@@ -66,7 +72,7 @@ class Operator:
     """Runs playbooks against a lab's hosts by one inventory."""
 
     def __init__(self, lab: Lab, inventory: Mapping[str, Any]) -> None:
-        self._lab = lab
+        self.lab = lab
         self._folder = lab.folder / "operator-home"
         self._folder.mkdir()
         self.inventory = self._folder / "inventory" / "hosts.yml"
@@ -85,14 +91,16 @@ class Operator:
         """Everything that Ansible printed."""
         return self._folder / "ansible.log"
 
-    def said(self, chars: int) -> str:
-        """The end of what Ansible printed."""
-        return self.log.read_text(encoding="utf-8", errors="replace")[-chars:]
+    def said(self, chars: int | None = None) -> str:
+        """What Ansible printed, or the end of it."""
+        if not self.log.exists():
+            return ""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return text if chars is None else text[-chars:]
 
     def reason(self) -> str:
         """The words with which the last roll was stopped; empty if it was not."""
-        found = _STOPPED.findall(self.said(20_000))
-        return found[-1] if found else ""
+        return read_reason(self.said(40_000))
 
     async def play(self, playbook: str, *, variables: Mapping[str, Any] | None = None) -> Recap:
         """Run `playbooks/<playbook>.yml` to its end, well or not."""

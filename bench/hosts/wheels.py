@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = ROOT / "requirements.lock"
 WA_JS: Final = Path("node_modules/@wppconnect/wa-js")
 WHEELHOUSE: Final = ROOT / ".lab-wheels"
+BUILD_TOOLS: Final = ("setuptools", "wheel")
 PYTHON: Final = "/usr/bin/python3"
 """That of the hosts: the wheels are of its version."""
 BROKEN_FILE: Final = "swarm_node/app.py"
@@ -98,11 +99,11 @@ async def fill_wheelhouse() -> Path:
     draft.mkdir(parents=True)
     tools = WHEELHOUSE / "pip"
     await must(PYTHON, "-m", "venv", str(tools))
-    await must(
-        *(str(tools / "bin/pip"), "download", "--quiet", "--disable-pip-version-check"),
-        *("--require-hashes", "--only-binary", ":all:", "-r", str(LOCK), "-d", str(draft)),
-        timeout_s=_DOWNLOAD_MAX_S,
-    )
+    pip = (str(tools / "bin/pip"), "download", "--quiet", "--disable-pip-version-check")
+    wanted = ("--require-hashes", "-r", str(LOCK), "-d", str(draft))
+    await must(*pip, *wanted, timeout_s=_DOWNLOAD_MAX_S)
+    # What is published as source alone is built on the host.
+    await must(*pip, "--no-deps", "-d", str(draft), *BUILD_TOOLS, timeout_s=_DOWNLOAD_MAX_S)
     draft.rename(house)
     await asyncio.to_thread(shutil.rmtree, tools)
     return house
