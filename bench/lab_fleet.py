@@ -5,6 +5,7 @@ operator are in this very process, on the lab's own address. Never breaks anythi
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,12 +16,11 @@ import msgspec
 from bench.chaos_fleet import FRIENDS, NO_LIMIT
 from bench.hosts.lab import Lab
 from bench.hosts.plan import OUTSIDE, Host, inventory
-from bench.hosts.playbooks import ANSIBLE, Operator, Recap, connection_vars
+from bench.hosts.playbooks import Operator, Recap, connection_vars
 from bench.hosts.wheels import LOCK
 from bench.stage import Linked, link_sessions, wait_kept
 from cli.client import Api
 from cli.steps import until
-from control_plane.vault.master_keys import ensure_key_file
 from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from sandbox.settings import SandboxSettings
@@ -33,7 +33,8 @@ API_PORT: Final = 8080
 BUS_PORT: Final = 4222
 LINK_MAX_S: Final = 240.0
 ANSWER_MAX_S: Final = 10.0
-SECRETS_PLAYBOOK: Final = "make_secrets"
+SECURED: Final = False
+"""Whether the bus has TLS and identities."""
 
 
 class LabFleet(msgspec.Struct, frozen=True):
@@ -88,12 +89,8 @@ async def open_lab_fleet(lab: Lab, install: Install) -> AsyncIterator[LabFleet]:
         operator = Operator(lab, _inventory(lab, sandbox, install))
         if install.logs is not None:
             opened.push_async_callback(keep_logs, operator, install.logs)
-        secured = (ANSIBLE / "playbooks" / f"{SECRETS_PLAYBOOK}.yml").exists()
-        if secured:
-            must_work(operator, await operator.play(SECRETS_PLAYBOOK))
-        else:
-            await asyncio.to_thread(ensure_key_file, operator.secrets / "master-key")
-        must_work(operator, await operator.play("site"))
+        for playbook in ("make_secrets", "site"):
+            must_work(operator, await operator.play(playbook))
         book = await opened.enter_async_context(PhoneBook(sandbox.api_url))
         planes = lab.plan.group("control_plane")
         key_file = "/var/lib/blazz/control-plane/operator.key"
@@ -111,7 +108,7 @@ async def open_lab_fleet(lab: Lab, install: Install) -> AsyncIterator[LabFleet]:
             book,
             apis[0],
             apis,
-            _bus(lab, operator, planes[0], secured=secured),
+            _bus(lab, operator, planes[0]),
             [],
             [await book.create(number) for number in FRIENDS],
         )
@@ -159,7 +156,6 @@ async def _all_alive(fleet: LabFleet) -> None:
 
 def _inventory(lab: Lab, sandbox: Sandbox, install: Install) -> dict[str, Any]:
     nodes = lab.plan.group("swarm_nodes")
-    secured = (ANSIBLE / "playbooks" / f"{SECRETS_PLAYBOOK}.yml").exists()
     host_vars: dict[str, dict[str, Any]] = {
         host.name: {"blazz_api_listen": host.address} for host in lab.plan.group("control_plane")
     }
@@ -174,8 +170,9 @@ def _inventory(lab: Lab, sandbox: Sandbox, install: Install) -> dict[str, Any]:
             "blazz_wheel_dir": str(install.wheels),
             "blazz_requirements": str(LOCK),
             "blazz_apt_update": False,
-            "blazz_nats_tls": secured,
-            "blazz_bus_authentication": "operator" if secured else "none",
+            "blazz_command": str(Path(sys.executable).with_name("blazz")),
+            "blazz_nats_tls": SECURED,
+            "blazz_bus_authentication": "operator" if SECURED else "none",
             "blazz_chromium_build": install.chromium_build,
             "blazz_node_settings": _node_settings(sandbox, install.engine),
             "blazz_control_plane_settings": {
@@ -207,14 +204,14 @@ def _node_settings(sandbox: Sandbox, engine: EngineKind) -> Mapping[str, Any]:
     }
 
 
-def _bus(lab: Lab, operator: Operator, plane: Host, *, secured: bool) -> BusSettings:
+def _bus(lab: Lab, operator: Operator, plane: Host) -> BusSettings:
     """To sign in as the first control plane does."""
-    scheme = "tls" if secured else "nats"
+    scheme = "tls" if SECURED else "nats"
     secrets = operator.secrets
     return BusSettings(
         servers=tuple(f"{scheme}://{h.address}:{BUS_PORT}" for h in lab.plan.group("nats")),
         name="bench",
         inbox_prefix=inbox_prefix(plane.name),
-        creds_file=str(secrets / "identities" / f"{plane.name}.creds") if secured else None,
-        tls=TlsSettings(ca_file=str(secrets / "bus-ca.pem")) if secured else None,
+        creds_file=str(secrets / "identities" / f"{plane.name}.creds") if SECURED else None,
+        tls=TlsSettings(ca_file=str(secrets / "bus-ca.pem")) if SECURED else None,
     )

@@ -50,7 +50,7 @@ BACK_MAX_S: Final = 120.0
 
 async def run_partition(options: LabOptions, stop: asyncio.Event) -> Exit:
     """Build a release, then run the story."""
-    return await enter("partition", options, stop, releases=1)
+    return await enter("bench.partition", options, stop, releases=1)
 
 
 async def inside(task: Task) -> Exit:

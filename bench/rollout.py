@@ -47,7 +47,7 @@ async def run_rollout(options: LabOptions, stop: asyncio.Event) -> Exit:
     if not least <= options.nodes <= most:
         raise BlazzError(ErrorCode.CONFIG_INVALID, f"--hosts is {least} to {most}")
     second = _plan(options.nodes).group("swarm_nodes")[1].name
-    return await enter("rollout", options, stop, releases=3, broken_on=second)
+    return await enter("bench.rollout", options, stop, releases=3, broken_on=second)
 
 
 async def inside(task: Task) -> Exit:

@@ -5,6 +5,7 @@ Owns only its own life: it does what the first line of its input says, and stops
 
 import asyncio
 import contextlib
+import importlib
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -18,11 +19,9 @@ from schemas.errors import BlazzError
 Bench = Callable[[Task], Awaitable[Exit]]
 
 
-def _bench(name: str) -> Bench:
-    from bench.partition import inside as partition
-    from bench.rollout import inside as rollout
-
-    return {"rollout": rollout, "partition": partition}[name]
+def _bench(module: str) -> Bench:
+    found: Bench = importlib.import_module(module).inside
+    return found
 
 
 async def _main() -> Exit:

@@ -36,6 +36,7 @@ class Task(msgspec.Struct, frozen=True):
     """What the process inside is told, as the first line of its input."""
 
     bench: str
+    """A module with `async def inside(task) -> Exit`."""
     folder: str
     cgroup: str
     options: dict[str, Any]
