@@ -17,7 +17,8 @@ from bench.hosts.shell import call
 from bench.hosts.wheels import ROOT
 from schemas.errors import BlazzError, ErrorCode
 
-ANSIBLE: Final = ROOT / "ansible"
+PARTS: Final = ("ansible", "deploy")
+"""Of the tree: the playbooks, and the units that they install."""
 VENV: Final = ROOT / ".venv-ansible"
 LIMIT_S: Final = 2400.0
 _RECAP: Final = re.compile(r"^(\S+)\s+: ((?:\w+=\d+\s*)+)$", re.MULTILINE)
@@ -75,6 +76,10 @@ class Operator:
         self.lab = lab
         self._folder = lab.folder / "operator-home"
         self._folder.mkdir()
+        # As they are now: the tree may be worked on while they run.
+        for part in PARTS:
+            shutil.copytree(ROOT / part, self._folder / part, symlinks=True)
+        self._ansible = self._folder / PARTS[0]
         self.inventory = self._folder / "inventory" / "hosts.yml"
         self.inventory.parent.mkdir()
         # YAML reads JSON.
@@ -112,10 +117,10 @@ class Operator:
         ended = await call(
             *(ansible_playbook(), "-i", str(self.inventory), f"playbooks/{playbook}.yml", *extra),
             timeout_s=LIMIT_S,
-            cwd=ANSIBLE,
+            cwd=self._ansible,
             env={
-                "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-                "ANSIBLE_HOME": str(self._folder / "ansible"),
+                "ANSIBLE_CONFIG": str(self._ansible / "ansible.cfg"),
+                "ANSIBLE_HOME": str(self._folder / "ansible-home"),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_FORCE_COLOR": "0",
                 "ANSIBLE_FORKS": "6",
