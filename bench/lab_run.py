@@ -30,7 +30,7 @@ from schemas.errors import BlazzError
 from schemas.states import EngineKind
 
 SESSIONS: Final = {EngineKind.LOOPBACK: 12, EngineKind.CHROMIUM: 4}
-PERIOD_S: Final = 0.5
+PERIOD_S: Final = 1.0
 """Between two messages of one session; as many come in."""
 LOOK_EVERY_S: Final = 0.2
 LIMIT_S: Final = 3600.0
