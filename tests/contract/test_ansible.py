@@ -26,6 +26,7 @@ from control_plane.core.bus_jwt import JetStreamLimits
 from control_plane.ledger.settings import LedgerStoreKind
 from schemas.states import EngineKind
 from swarm_node.config import NodeSettings
+from tests.mongo_server import MongoServer, why_not
 
 yaml: Any = importlib.import_module("yaml")
 
@@ -86,19 +87,17 @@ def made_inside(role: Path) -> set[str]:
 
 
 def used(role: Path) -> set[str]:
-    text = "".join(
-        path.read_text()
-        for part in ("tasks", "templates", "handlers", "defaults", "vars")
-        for path in role.glob(f"{part}/*")
-    )
-    return set(re.findall(rf"\b{role.name}_[a-z0-9_]+\b", text))
+    yaml_parts = ("tasks", "handlers", "defaults", "vars")
+    texts = [path.read_text() for part in yaml_parts for path in role.glob(f"{part}/*")]
+    for path in role.glob("templates/*"):
+        # The rest may be another program's words, such as nginx's `proxy_pass`.
+        texts += re.findall(r"\{[{%].*?[%}]\}", path.read_text(), re.DOTALL)
+    return set(re.findall(rf"\b{role.name}_[a-z0-9_]+\b", "\n".join(texts)))
 
 
 @pytest.mark.parametrize("role", ROLES, ids=name_of)
 def test_a_role_declares_every_variable_that_it_uses(role: Path) -> None:
-    groups = {role.name}  # the group of the inventory that is called as the role is
-    undeclared = used(role) - spec(role) - made_inside(role) - groups
-    assert not {name for name in undeclared if not name.endswith("_hosts_")}
+    assert not used(role) - spec(role) - made_inside(role)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=name_of)
@@ -332,6 +331,34 @@ def make_certificate(directory: Path) -> None:
     how = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=n1"]
     files = ["-keyout", str(directory / "nats.key"), "-out", str(directory / "nats.pem")]
     run(["openssl", "req", "-x509", *how, *files], directory)
+
+
+# MongoDB -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_mongo_gets_a_user_once_and_a_new_password_when_the_uri_has_one() -> None:
+    def prepare(uri: str, admin: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, COLLECTION / "roles/mongo/files/prepare_mongo.py", "blazz"],
+            input=json.dumps({"uri": uri, "admin_uri": admin}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == ("error" in found)
+        return found
+
+    with MongoServer() as server:
+        host = server.uri.removeprefix("mongodb://").split("/")[0]
+        first, second = (f"mongodb://blazz:{word}@{host}/?authSource=blazz" for word in "ab")
+        assert prepare(first, server.uri) == {"changed": ["role", "user"]}
+        assert prepare(first, server.uri) == {"changed": []}
+        assert prepare(second, server.uri) == {"changed": ["password"]}
+        assert prepare(second, "") == {"changed": []}
+        assert prepare(first, "") == {"error": "refused: 18 AuthenticationFailed"}
 
 
 # With everything that ansible itself knows --------------------------------------------------------
