@@ -95,7 +95,8 @@ async def _node(settings: NodeSettings, expected: Expected) -> tuple[About | Non
     if settings.http_port == 0:
         fix = "give `http_port` a number in the node's settings"
         return None, [Finding("node", Verdict.FAIL, "its HTTP port is not known", fix)]
-    base = f"http://{settings.http_host}:{settings.http_port}"
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    base = f"http://{host}:{settings.http_port}"
     timeout = aiohttp.ClientTimeout(total=_HTTP_S)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         try:

@@ -24,3 +24,12 @@ async def test_a_missing_bundle_is_told_before_a_browser_starts(tmp_path: Path) 
     with pytest.raises(BlazzError) as error:
         await try_browser(ChromiumSettings(wa_js_path=tmp_path / "gone.js"))
     assert error.value.code is ErrorCode.WA_JS_MISSING
+
+
+async def test_a_driver_that_does_not_start_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", "/bin/false")
+    with pytest.raises(BlazzError, match="libatomic1") as error:
+        await try_browser(ChromiumSettings())
+    assert error.value.code is ErrorCode.BROWSER_START_FAILED

@@ -40,6 +40,7 @@ from swarm_node.engines.chromium.settings import ChromiumSettings
 log = structlog.get_logger()
 
 _DRIVER_GONE = ("Connection closed", "Target page, context or browser has been closed")
+_NO_DRIVER = "Playwright's driver does not start (on a bare Debian it lacks libatomic1)"
 _DRIVER_STOP_S = 10.0
 _ARTIFACTS = "blazz-artifacts"
 _TEMP_DIR_CHARS_MAX = 60
@@ -267,7 +268,10 @@ class IsolatedHost:
     async def _driver(self) -> Playwright:
         async with self._starting:
             if self._playwright is None:
-                self._playwright = await async_playwright().start()
+                try:
+                    self._playwright = await async_playwright().start()
+                except Exception as error:  # nothing narrower: Playwright raises just that
+                    raise BlazzError(ErrorCode.BROWSER_START_FAILED, _NO_DRIVER) from error
             return self._playwright
 
     async def _stop_driver(self) -> None:
