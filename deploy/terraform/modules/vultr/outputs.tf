@@ -1,0 +1,14 @@
+# The same for every provider: what module `inventory` takes.
+
+output "machines" {
+  description = "By name: address, provider, region, size and sessions_max."
+  value = {
+    for name, machine in vultr_instance.node : name => {
+      address      = machine.main_ip
+      provider     = local.provider
+      region       = local.region
+      size         = var.size
+      sessions_max = var.sessions_max
+    }
+  }
+}
