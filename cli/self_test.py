@@ -32,6 +32,8 @@ from schemas.states import EngineKind
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream
 from swarm_node.config import NodeSettings
+from swarm_node.credentials import NodeCredential
+from swarm_node.data_dir import DataDir
 from swarm_node.http import About
 
 _CONNECT_S: Final = 5.0
@@ -137,11 +139,20 @@ async def _ready(http: aiohttp.ClientSession, base: str) -> Finding:
 
 async def _bus(settings: NodeSettings) -> list[Finding]:
     """With the node's own credentials; its permissions let it ask no more than this."""
-    own = settings.bus_settings()
     quick = msgspec.structs.replace(
-        own, name=f"{settings.node_id} self-test", first_connect_timeout_s=_CONNECT_S
+        settings.bus_settings(),
+        name=f"{settings.node_id} self-test",
+        first_connect_timeout_s=_CONNECT_S,
     )
     try:
+        if settings.bus.creds_file is not None:
+            held = NodeCredential(
+                settings.node_id,
+                Path(settings.bus.creds_file),
+                DataDir(settings.data_dir).credential,
+            )
+            newest = await asyncio.to_thread(held.newest)
+            quick = msgspec.structs.replace(quick, creds_file=str(newest))
         async with Bus.connect(quick) as bus:
             began_s = time.monotonic()
             told = await JetStream(bus).api(f"STREAM.INFO.{bucket_stream(FLEET)}", None, _Clock)

@@ -56,14 +56,23 @@ class NodeCredential:
     def choose(self) -> Credentials:
         """The one that was issued last; a new one on the machine takes the kept one's place.
         Blocking. Raises `config_invalid` if neither can be read."""
+        path, found = self._newest()
+        if path != self.kept:
+            self._write(found)
+        return found
+
+    def newest(self) -> Path:
+        """Where the one that was issued last lies; nothing is written. Blocking. Raises
+        `config_invalid` if neither can be read."""
+        return self._newest()[0]
+
+    def _newest(self) -> tuple[Path, Credentials]:
         configured, kept = _read(self._configured), _read(self.kept)
-        if configured is None and kept is None:
+        if configured is not None and (kept is None or configured.claims.iat > kept.claims.iat):
+            return self._configured, configured
+        if kept is None:
             raise BlazzError(ErrorCode.CONFIG_INVALID, f"no NATS credentials in {self._configured}")
-        if kept is None or (configured and configured.claims.iat > kept.claims.iat):
-            assert configured is not None
-            self._write(configured)
-            return configured
-        return kept
+        return self.kept, kept
 
     async def keep_renewed(self, ask: AskRenewal, told: Callable[[int], None]) -> None:
         """Renew it whenever the better part of its life is over, for ever; `told` hears when it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import pytest
 from cli import settings_file
 from cli.exit_codes import Exit
 from cli.findings import Finding, Verdict, exit_for
+from cli.identity.records import Kind
 from cli.self_test import Expected, self_test
-from swarm_node.config import BusAccess
+from schemas.states import EngineKind
+from swarm_node.config import BusAccess, NodeSettings
+from swarm_node.data_dir import DataDir
 from tests.integration.node_fixture import NODE, World, world
+from tests.integration.operator_nats import OperatorFleet
 from tests.waiting import free_port
 
 VERSION = version("blazz")
@@ -76,6 +81,27 @@ async def test_a_bus_that_is_away_fails(world: World, monkeypatch: pytest.Monkey
     monkeypatch.setattr("cli.self_test._CONNECT_S", 0.2)
     config = await config_of(world, http_port=0, bus=BusAccess(servers=("nats://127.0.0.1:9",)))
     assert failed(await findings_of(config)) == {"node", "bus"}
+
+
+async def test_the_credential_that_the_node_renewed_is_used(
+    operator_fleet: OperatorFleet, tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    shutil.copy(await operator_fleet.issue(Kind.NODE, "n1"), DataDir(data_dir).credential)
+    settings = NodeSettings(
+        node_id="n1",
+        data_dir=data_dir,
+        engines=(EngineKind.LOOPBACK,),
+        bus=BusAccess(servers=(operator_fleet.url,), creds_file=str(tmp_path / "node.creds")),
+    )
+    config = settings_file.write(tmp_path / "node.json", settings)
+    async with operator_fleet.control_plane():
+        found = await findings_of(config)
+    assert failed(found) == {"node"}, found
+    assert found["bus"].detail.startswith("answers n1")
+    DataDir(data_dir).credential.unlink()
+    assert "node.creds" in (await findings_of(config))["bus"].detail
 
 
 async def test_settings_with_a_typo_are_the_only_finding(tmp_path: Path) -> None:
