@@ -47,7 +47,7 @@ partition *args: _run _ansible
 # ---- check -----------------------------------------------------------------------------------
 
 # Everything that must hold before a change lands: lint, then every test, in parallel.
-test *args: _dev _run _mongo
+test *args: _dev _run _mongo _ansible
     #!/bin/sh
     # Tests run even when lint fails, so that one run tells everything; either fails the recipe.
     set -u
