@@ -39,6 +39,9 @@ def add_backup_commands(app: App, backup: App, group: Group, run: Run) -> None:
         config: Config = None,
         data_dir: FleetDir = None,
         key_file: KeyFile = None,
+        creds_file: Annotated[
+            Path | None, Parameter(help="Of `blazz identity issue backup …`; else as the config.")
+        ] = None,
         temp_dir: TempDir = None,
         json: JsonOut = False,
     ) -> None:
@@ -49,7 +52,7 @@ def add_backup_commands(app: App, backup: App, group: Group, run: Run) -> None:
         """
         from cli.backup.acts import Choice, run_create
 
-        choice = Choice(config, data_dir, key_file)
+        choice = Choice(config, data_dir, key_file, creds_file=creds_file)
         run(lambda stop: run_create(choice, to, temp_dir, as_json=json, stop=stop))
 
     @backup.command(name="list")

@@ -75,6 +75,8 @@ def control_plane(identity: str) -> Permissions:
             f"{ROOT}.>",
             f"{JETSTREAM_API}.>",
             "$JS.ACK.>",
+            # Copies of whole streams, out and in: `blazz backup`, `blazz restore`.
+            "$JS.SNAPSHOT.>",
             "$KV.>",
             own_inbox,
         ),
@@ -152,20 +154,6 @@ def backup(identity: str) -> Permissions:
             _inbox(identity),
         ),
         subscribe=(_inbox(identity),),
-    )
-
-
-def restorer(identity: str) -> Permissions:
-    """Whoever puts a backup back: all of JetStream. Issue it for the restore alone."""
-    return Permissions(
-        publish=(
-            f"{ROOT}.>",
-            f"{JETSTREAM_API}.>",
-            "$JS.SNAPSHOT.RESTORE.>",
-            "$KV.>",
-            _inbox(identity),
-        ),
-        subscribe=(ALL_HEARTBEATS, _inbox(identity)),
     )
 
 

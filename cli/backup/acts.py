@@ -9,16 +9,25 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from cli import settings_file
 from cli.backup.folder import Backup, check_files, folders, newest, open_backup, read_manifest
-from cli.backup.prove import Drill, drill_backup
-from cli.backup.put_back import Plan, Restored, plan_restore, restore_backup
+from cli.backup.prove import drill_backup
+from cli.backup.put_back import plan_restore, restore_backup
 from cli.backup.take import Taken, take_backup
-from cli.embedded.identities import Identity, IdentityStore, Role
+from cli.backup.words import (
+    age,
+    say_drill,
+    say_manifest,
+    say_plan,
+    say_restored,
+    say_step,
+    size,
+)
+from cli.embedded.identities import IdentityStore, Role
 from cli.embedded.server import BACKUP_NAME, EmbeddedNats
 from cli.exit_codes import Exit
 from cli.parts import ControlPlaneFile
@@ -28,10 +37,10 @@ from control_plane.vault.master_keys import MasterKey, read_keys
 from control_plane.vault.settings import VaultSettings
 from control_plane.vault.vault import key_file as vault_key_file
 from schemas.backup import BackupManifest, StateCounts
+from schemas.bus_credentials import claims_of, parse_credentials
 from schemas.errors import BlazzError, ErrorCode
+from schemas.permissions import inbox_prefix
 from schemas.transport.connection import Bus, BusSettings
-
-_DAY_S: Final = 86_400.0
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -41,6 +50,7 @@ class Choice(msgspec.Struct, frozen=True):
     data_dir: Path | None = None
     key_file: Path | None = None
     master_key_file: Path | None = None
+    creds_file: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -94,9 +104,10 @@ async def run_create(
     sealing = await asyncio.to_thread(choice.sealing_keys)
     place = await asyncio.to_thread(root.absolute)
     masters = await asyncio.to_thread(choice.master_keys)
+    as_backup = await asyncio.to_thread(_as_backup, choice, settings)
 
     async def work() -> Taken:
-        async with Bus.connect(_as_backup(choice, settings)) as bus:
+        async with Bus.connect(as_backup) as bus:
             return await take_backup(
                 bus, settings.services, place, sealing[0], masters, temp_dir=temp_dir
             )
@@ -108,27 +119,38 @@ async def run_create(
         print(msgspec.json.encode(_summary(taken.folder, taken.manifest)).decode())
     else:
         print(taken.folder)
-        _say_manifest(taken.manifest, f"taken and read back in {taken.duration_s:.1f} s")
+        say_manifest(taken.manifest, f"taken and read back in {taken.duration_s:.1f} s")
     return Exit.OK if taken.manifest.complete else Exit.FAILED
 
 
 def _as_backup(choice: Choice, settings: ControlPlaneFile) -> BusSettings:
-    """As the identity for backups of a `blazz up`; with a settings file, as that file says."""
-    plain = settings.bus_settings()
+    """As the identity for backups: that of `--creds-file`, or of a `blazz up`. Else as the
+    settings say. Raises `config_invalid`. Blocks."""
+    plain = msgspec.structs.replace(settings.bus_settings(), name=BACKUP_NAME)
+    if choice.creds_file is not None:
+        name = claims_of(parse_credentials(_text(choice.creds_file)).jwt).name
+        return msgspec.structs.replace(
+            plain,
+            inbox_prefix=inbox_prefix(name),
+            nkey_seed_file=None,
+            creds_file=str(choice.creds_file),
+        )
     if choice.config is not None:
-        return msgspec.structs.replace(plain, name="backup")
+        return plain
     store = IdentityStore(choice.folder / "nats" / "identities")
-    return _signed_in(plain, store.ensure(Role.BACKUP, BACKUP_NAME))
-
-
-def _signed_in(plain: BusSettings, identity: Identity) -> BusSettings:
+    identity = store.ensure(Role.BACKUP, BACKUP_NAME)
     return msgspec.structs.replace(
-        plain,
-        name=identity.name,
-        inbox_prefix=identity.inbox_prefix,
-        nkey_seed_file=identity.seed_file,
-        creds_file=None,
+        plain, inbox_prefix=identity.inbox_prefix, nkey_seed_file=identity.seed_file
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BlazzError(
+            ErrorCode.CONFIG_INVALID, f"{path} can't be read: {error.strerror}"
+        ) from error
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, Taken], stop: asyncio.Event) -> Taken | None:
@@ -197,7 +219,7 @@ async def run_list(root: Path, *, as_json: bool, stop: asyncio.Event) -> Exit:
     for row in rows:
         state = "complete" if row.complete else f"{len(row.findings)} findings"
         print(
-            f"{row.backup_id:<32} {_age(row.age_s):>8} {_size(row.size_bytes):>10} "
+            f"{row.backup_id:<32} {age(row.age_s):>8} {size(row.size_bytes):>10} "
             f"{row.counts.sessions:>8}  {state}"
         )
     return code
@@ -211,11 +233,11 @@ async def run_show(root: Path, *, as_json: bool, stop: asyncio.Event) -> Exit:
         print(msgspec.json.encode(manifest).decode())
         return Exit.OK
     print(folder)
-    _say_manifest(manifest, f"{_age(time.time() - manifest.began_at)} old")
+    say_manifest(manifest, f"{age(time.time() - manifest.began_at)} old")
     for copy in manifest.streams:
-        print(f"  {copy.stream:<22} {copy.readable:>9} messages {_size(copy.part.size_bytes):>10}")
+        print(f"  {copy.stream:<22} {copy.readable:>9} messages {size(copy.part.size_bytes):>10}")
     for held in manifest.collections:
-        print(f"  {held.role:<22} {held.documents:>9} documents {_size(held.part.size_bytes):>9}")
+        print(f"  {held.role:<22} {held.documents:>9} documents {size(held.part.size_bytes):>9}")
     return Exit.OK
 
 
@@ -254,7 +276,7 @@ async def run_drill(
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:
-        _say_drill(found)
+        say_drill(found)
     return Exit.OK if found.ok else Exit.FAILED
 
 
@@ -286,7 +308,7 @@ async def run_restore(
     async with _restoring(choice, settings) as bus:
         plan = await plan_restore(bus, backup, masters, replace=replace)
         if not as_json:
-            _say_plan(plan)
+            say_plan(plan)
         if plan.refusals:
             if as_json:
                 print(msgspec.json.encode(plan).decode())
@@ -297,11 +319,11 @@ async def run_restore(
             return Exit.OK
         if not yes and not await asyncio.to_thread(_agreed):
             return Exit.FAILED
-        done = await restore_backup(bus, backup, settings, masters, replace=replace, tell=_say_step)
+        done = await restore_backup(bus, backup, settings, masters, replace=replace, tell=say_step)
     if as_json:
         print(msgspec.json.encode(done).decode())
     else:
-        _say_restored(done)
+        say_restored(done)
     return Exit.FAILED if done.findings else Exit.OK
 
 
@@ -316,7 +338,7 @@ async def _restoring(choice: Choice, settings: ControlPlaneFile) -> AsyncIterato
     await asyncio.to_thread(choice.folder.mkdir, parents=True, exist_ok=True, mode=0o700)
     async with (
         EmbeddedNats(choice.folder / "nats") as nats,
-        Bus.connect(nats.bus_settings(nats.restorer)) as bus,
+        Bus.connect(nats.bus_settings(nats.control_plane)) as bus,
     ):
         yield bus
 
@@ -327,68 +349,3 @@ def _agreed() -> bool:
         return False
     print("Type `restore` to go on: ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip() == "restore"
-
-
-# Words -------------------------------------------------------------------------------------------
-
-
-def _say_manifest(manifest: BackupManifest, about: str) -> None:
-    counts = manifest.counts
-    print(f"{_size(manifest.size_bytes)}, {about}, by Blazz {manifest.made_by}.")
-    print(_counted(counts))
-    if manifest.master_key_ids:
-        print(f"Its snapshots need master key {', '.join(manifest.master_key_ids)}: not in here.")
-    for each in manifest.findings:
-        print(f"  {each}", file=sys.stderr)
-    print("Complete." if manifest.complete else "NOT COMPLETE: do not rely on it alone.")
-
-
-def _counted(counts: StateCounts) -> str:
-    return (
-        f"{counts.tenants} tenants, {counts.api_keys} API keys, {counts.sessions} sessions; "
-        f"{counts.snapshots_opened} of {counts.sessions_with_snapshot} snapshots opened; "
-        f"{counts.messages_waiting} messages wait in {counts.lanes} lanes, "
-        f"{counts.ledger_messages} in the ledger; {counts.webhooks} webhooks."
-    )
-
-
-def _say_drill(found: Drill) -> None:
-    print(f"{found.backup_id}, {_age(found.age_s)} old: restored in {found.duration_s:.1f} s.")
-    print(_counted(found.counts))
-    for each in found.findings:
-        print(f"  {each}", file=sys.stderr)
-    print("A fleet would come up on it." if found.ok else "It would NOT bring everything back.")
-
-
-def _say_plan(plan: Plan) -> None:
-    held = sum(plan.present.values())
-    print(f"{plan.backup_id}, {_age(plan.age_s)} old: {plan.messages} messages.")
-    print(f"The bus holds {held} messages in {len(plan.present)} streams.")
-    print("What was accepted, told or changed since the backup is lost by restoring it.")
-    for each in plan.refusals:
-        print(f"  refused: {each}", file=sys.stderr)
-
-
-def _say_step(stream: str) -> None:
-    print(f"  {stream}", file=sys.stderr)
-
-
-def _say_restored(done: Restored) -> None:
-    print(
-        f"Restored {done.messages} messages in {done.duration_s:.1f} s; {done.epochs_raised} "
-        f"epochs raised, {done.ended_unknown} messages ended as unknown, {done.documents_added} "
-        "documents added to MongoDB."
-    )
-    for each in done.findings:
-        print(f"  {each}", file=sys.stderr)
-    print("Start the control planes, then the nodes.")
-
-
-def _age(seconds: float) -> str:
-    if seconds >= 2 * _DAY_S:
-        return f"{seconds / _DAY_S:.0f} d"
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"

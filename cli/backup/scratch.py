@@ -37,7 +37,7 @@ async def scratch_bus(temp_dir: Path | None = None) -> AsyncIterator[Bus]:
         settings = EmbeddedSettings(sync_always=False)
         async with (
             EmbeddedNats(Path(folder) / "nats", settings) as nats,
-            Bus.connect(nats.bus_settings(nats.restorer)) as bus,
+            Bus.connect(nats.bus_settings(nats.control_plane)) as bus,
         ):
             yield bus
 

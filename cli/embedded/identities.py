@@ -28,7 +28,6 @@ class Role(StrEnum):
     NODE = "node"
     VIEWER = "viewer"
     BACKUP = "backup"
-    RESTORER = "restorer"
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -57,8 +56,6 @@ class Identity(msgspec.Struct, frozen=True):
                 return permissions.viewer(self.name)
             case Role.BACKUP:
                 return permissions.backup(self.name)
-            case Role.RESTORER:
-                return permissions.restorer(self.name)
 
 
 class IdentityStore:

@@ -36,7 +36,6 @@ _STABLE_AFTER_S: Final = 30.0
 CONTROL_PLANE_NAME: Final = "control-plane"
 VIEWER_NAME: Final = "viewer"
 BACKUP_NAME: Final = "backup"
-RESTORER_NAME: Final = "restorer"
 
 
 class EmbeddedNats:
@@ -71,7 +70,6 @@ class EmbeddedNats:
             self._identities.ensure(Role.CONTROL_PLANE, CONTROL_PLANE_NAME)
             self._identities.ensure(Role.VIEWER, VIEWER_NAME)
             self._identities.ensure(Role.BACKUP, BACKUP_NAME)
-            self._identities.ensure(Role.RESTORER, RESTORER_NAME)
             stack.push_async_callback(self._stop)
             await self._start()
             await stack.enter_async_context(self._tasks)
@@ -118,11 +116,6 @@ class EmbeddedNats:
     def backup(self) -> Identity:
         """The identity that takes backups."""
         return self._identities.ensure(Role.BACKUP, BACKUP_NAME)
-
-    @property
-    def restorer(self) -> Identity:
-        """The identity that puts them back."""
-        return self._identities.ensure(Role.RESTORER, RESTORER_NAME)
 
     async def add_node(self, node_id: str) -> Identity:
         """The identity of a node, made and known to the server when this returns.

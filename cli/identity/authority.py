@@ -4,7 +4,7 @@ Owns a directory (0700) of keys, signed accounts and the list of identities. Who
 make any identity: it belongs on the machine of those who deploy, never on a node. Never connects
 to anything (see `push.py`), and keeps no user's seed: that is in its credentials file alone.
 
-Accounts: `system` (for pushing), `blazz` (control planes, viewers, JetStream), and one a node.
+Accounts: `system` (for pushing), `blazz` (JetStream and all but nodes), and one a node.
 """
 
 import time
@@ -36,6 +36,12 @@ from schemas.permissions import Permissions
 _SYSTEM_TTL_S: Final = 10 * 365 * 86_400
 _GOOD_SHARE: Final = 0.5
 _NODE_SIGNER: Final = "node-signer"
+_IN_THE_FLEET: Final = {
+    Kind.CONTROL_PLANE: permissions.control_plane,
+    Kind.VIEWER: permissions.viewer,
+    Kind.BACKUP: permissions.backup,
+}
+"""What those in the fleet's own account may do."""
 
 
 class Authority:
@@ -217,14 +223,11 @@ class Authority:
                 now=now,
                 expires_at=expires_at,
             )
-        of_kind = (
-            permissions.control_plane if identity.kind is Kind.CONTROL_PLANE else permissions.viewer
-        )
         return bus_jwt.user(
             self._issuer("blazz"),
             identity.public_key,
             identity.name,
-            of_kind(identity.name),
+            _IN_THE_FLEET[identity.kind](identity.name),
             now=now,
             expires_at=expires_at,
         )

@@ -25,7 +25,7 @@ Dir = Annotated[
 Output = Annotated[
     Literal[Form.TABLE, Form.JSON], Parameter(name=["--output", "-o"], help="How to print.")
 ]
-KindName = Literal["node", "control-plane", "viewer"]
+KindName = Literal["node", "control-plane", "viewer", "backup"]
 _RESOLVER_DIR: Final = "/var/lib/blazz/nats/accounts"
 
 
@@ -55,7 +55,7 @@ def add_identity_commands(identity: App, do: Do, operating: Operating) -> None:
         *,
         directory: Dir,
         ttl: Annotated[
-            str | None, Parameter(help="90s, 24h, 30d. Nodes 24h, control planes 90d, viewers 30d.")
+            str | None, Parameter(help="90s, 24h, 30d. Nodes 24h, viewers 30d, the others 90d.")
         ] = None,
         out: Annotated[Path | None, Parameter(help="The credentials file to write.")] = None,
         force: Annotated[
@@ -136,7 +136,7 @@ def _init(directory: Path, name: str, resolver_dir: str, disk_gb: int, output: F
         f"The authority is in {directory}. Keep it here and back it up: it can make any identity.\n"
         f"nats-servers   include {authority.server_include}\n"
         f"control planes get {authority.node_signer} as credential `node-signer`\n"
-        "then           blazz identity issue node|control-plane|viewer NAME, and push"
+        "then           blazz identity issue node|control-plane|viewer|backup NAME, and push"
     )
     _print(made, words, output)
     return Exit.OK

@@ -22,12 +22,14 @@ class Kind(StrEnum):
     NODE = "node"
     CONTROL_PLANE = "control-plane"
     VIEWER = "viewer"
+    BACKUP = "backup"
 
 
 TTL_S: Final = {
     Kind.NODE: _DAY_S,
     Kind.CONTROL_PLANE: 90 * _DAY_S,
     Kind.VIEWER: 30 * _DAY_S,
+    Kind.BACKUP: 90 * _DAY_S,
 }
 """A node renews by itself. The others are renewed with `blazz identity renew`."""
 

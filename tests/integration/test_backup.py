@@ -143,7 +143,7 @@ async def rig(nats: EmbeddedNats, bus: Bus, tmp_path: Path) -> AsyncIterator[Rig
 async def empty_bus(tmp_path: Path) -> AsyncIterator[Bus]:
     async with (
         EmbeddedNats(tmp_path / "other", SETTINGS) as other,
-        Bus.connect(other.bus_settings(other.restorer, profile=BRISK)) as bus,
+        Bus.connect(other.bus_settings(other.control_plane, profile=BRISK)) as bus,
     ):
         yield bus
 
