@@ -28,7 +28,7 @@ from control_plane.vault.data_keys import DataKeys
 from control_plane.vault.jetstream_store import JetStreamSnapshotStore
 from control_plane.vault.master_keys import MasterKey, MasterKeyRing, write_keys
 from control_plane.vault.settings import VaultSettings
-from control_plane.vault.store import put
+from control_plane.vault.store import SnapshotStore, put
 from schemas.errors import BlazzError, ErrorCode
 from schemas.keys import (
     assignment_key,
@@ -99,6 +99,9 @@ class Rig:
             lease_key("node", "node-a"), LeaseRecord("node-a", "i", time.time()), ttl_s=600
         )
 
+    def snapshots(self) -> SnapshotStore:
+        return JetStreamSnapshotStore(self.bus)
+
     async def keep(self, session_id: str) -> None:
         """Store a sealed snapshot and point to it."""
         data = secrets.token_bytes(600_000)
@@ -115,7 +118,7 @@ class Rig:
         async def chunks() -> AsyncIterator[bytes]:
             yield sealed
 
-        await put(JetStreamSnapshotStore(self.bus), name, chunks())
+        await put(self.snapshots(), name, chunks())
         generation = SnapshotGeneration(
             1, EPOCH, "node-a", MANIFEST, (described(session_id, EPOCH, 1, sealed),)
         )
