@@ -21,11 +21,12 @@ __all__ = ["DoctorOptions", "Finding", "Verdict", "run_doctor"]
 
 class DoctorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where to look. `target`: a fleet; None: this machine alone. `config`: a control plane's
-    settings file, for the bus."""
+    settings file, for the bus. `backups`: the directory where they are."""
 
     target: Target | None = None
     config: Path | None = None
     machine: bool = True
+    backups: Path | None = None
 
 
 def run_doctor(form: Format, options: DoctorOptions | None = None) -> int:
@@ -33,6 +34,10 @@ def run_doctor(form: Format, options: DoctorOptions | None = None) -> int:
     of its plugins."""
     options = options or DoctorOptions()
     findings = [check() for check in CHECKS] if options.machine else []
+    if options.backups is not None:
+        from cli.doctor_backup import check_backups
+
+        findings.append(check_backups(options.backups))
     findings += asyncio.run(_elsewhere(options))
     print(written(findings, form, time.time()), end="")
     return exit_for(findings, form)
@@ -67,5 +72,5 @@ async def _elsewhere(options: DoctorOptions) -> list[Finding]:
         except BlazzError as error:
             findings.append(from_error("bus", error))
         else:
-            findings += await check_bus(settings)
+            findings += await check_bus(settings, options.backups)
     return findings

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
+from cli.doctor_backup import check_since
 from cli.doctor_fleet import expiry, skew
 from cli.findings import Finding, Verdict, from_error
 from cli.parts import ControlPlaneFile
@@ -53,13 +54,16 @@ class _Consumers(msgspec.Struct, frozen=True):
     consumers: list[_Consumer] = []
 
 
-async def check_bus(settings: ControlPlaneFile) -> list[Finding]:
-    """All of them; without a bus only that."""
+async def check_bus(settings: ControlPlaneFile, backups: Path | None = None) -> list[Finding]:
+    """All of them; without a bus only that. `backups`: where those are that the streams are held
+    against."""
     findings: list[Finding] = []
     quick = msgspec.structs.replace(settings.bus_settings(), first_connect_timeout_s=_CONNECT_S)
     try:
         async with Bus.connect(quick) as bus:
             findings += await _on_bus(bus)
+            if backups is not None:
+                findings.append(await check_since(bus, backups))
     except BlazzError as error:
         findings.append(from_error("bus", error))
     tls = settings.bus.tls

@@ -222,6 +222,7 @@ def doctor(
     machine: Annotated[bool, Parameter(help="Look at this machine.")] = True,
     fleet: Annotated[bool, Parameter(help="Look at the fleet that is named or in use.")] = True,
     config: FleetConfig = None,
+    backups: Annotated[Path | None, Parameter(help="The directory of the backups.")] = None,
     target: Target = HERE,
 ) -> None:
     """Check what this machine and its fleet need; each finding prints its fix.
@@ -232,7 +233,9 @@ def doctor(
     from cli.doctor import DoctorOptions, run_doctor
 
     form = "json" if target.form is Form.JSON else format
-    options = DoctorOptions(target=target if fleet else None, config=config, machine=machine)
+    options = DoctorOptions(
+        target=target if fleet else None, config=config, machine=machine, backups=backups
+    )
     _exit(_guarded(lambda: run_doctor(form, options)))
 
 

@@ -20,7 +20,9 @@ from cli.backup.prove import drill_backup
 from cli.backup.put_back import EPOCH_LEAP, plan_restore, restore_backup
 from cli.backup.sealed import read_sealed
 from cli.backup.take import AFTER_DOCUMENTS, BEFORE_DOCUMENTS, Taken, take_backup
+from cli.doctor_backup import check_backups, check_since
 from cli.embedded.server import EmbeddedNats
+from cli.findings import Verdict
 from cli.parts import ControlPlaneFile
 from control_plane.config import ControlPlaneSettings
 from control_plane.ledger.jetstream import JetStreamLedger
@@ -250,6 +252,8 @@ async def test_a_flipped_bit_in_a_store_loses_no_customer(
         await rig.fill()
         good = await rig.take()
         assert good.manifest.complete
+        assert check_backups(rig.root).verdict is Verdict.OK
+        assert (await check_since(rig.bus, rig.root)).verdict is Verdict.OK
         if crashed:
             # As a kill would leave it: what the server writes when it stops is not there.
             shutil.copytree(store, tmp_path / "crashed")
@@ -262,9 +266,12 @@ async def test_a_flipped_bit_in_a_store_loses_no_customer(
     async with _filled(tmp_path) as again:
         # The same keys as before: the rig made others.
         again.key = rig.key
+        told = await check_since(again.bus, again.root)
+        assert told.verdict is (Verdict.FAIL if crashed else Verdict.OK), told
         bad = await again.take()
         assert not bad.manifest.complete
         assert any(each.startswith(f"{stream}: ") for each in bad.manifest.findings)
+        assert check_backups(again.root).verdict is Verdict.FAIL
         assert not (await drill_backup(again.opened(bad), (rig.key,))).ok
 
     async with empty_bus(tmp_path) as target:

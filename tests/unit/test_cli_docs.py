@@ -14,6 +14,7 @@ SHOWN_IN = (
     PAGE,
     DOCS / "audit.md",
     DOCS / "capacity.md",
+    DOCS / "backup.md",
     *sorted((DOCS / "operations").glob("*.md")),
 )
 
@@ -55,6 +56,7 @@ def test_the_page_names_every_verb_and_exit_code() -> None:
         "opt-out",
         "config",
         "audit",
+        "backup",
     ):
         row = next(line for line in text.splitlines() if line.startswith(f"| `{noun}` |"))
         verbs = {name for name in app[noun] if not name.startswith("-")} - {"describe"}
