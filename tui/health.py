@@ -60,7 +60,11 @@ class Trust(Enum):
 
 
 class SessionLook(msgspec.Struct, frozen=True):
-    """A session as it may be shown. `state` is the last one said, to be read with `trust`."""
+    """A session as it may be shown. `state` is the last one said, to be read with `trust`.
+
+    `told_at`: when its owner last wrote of it in the bucket (monotonic seconds); its pulses may be
+    younger, and `age_s` counts from whichever is.
+    """
 
     session_id: str
     tenant_id: str
@@ -75,6 +79,7 @@ class SessionLook(msgspec.Struct, frozen=True):
     reason: str
     phone: str | None
     metadata: dict[str, str]
+    told_at: float | None = None
 
 
 def node_health(view: FleetView, node: NodeEntry, now: float, limits: HealthLimits) -> NodeHealth:
@@ -120,11 +125,6 @@ def session_node(session: SessionEntry) -> str | None:
     return assignment.record.node_id
 
 
-def session_said_at(view: FleetView, session: SessionEntry) -> float | None:
-    """When the session's owner last said anything of it (monotonic seconds)."""
-    return _said_at(_word(view, session))
-
-
 def session_look(
     view: FleetView, session: SessionEntry, healths: dict[str, NodeHealth], now: float
 ) -> SessionLook:
@@ -148,6 +148,7 @@ def session_look(
         reason="; ".join(part for part in (doubt, reason) if part),
         phone=word.observed.record.phone if word.observed else None,
         metadata=record.metadata if record else {},
+        told_at=word.observed.at if word.observed else None,
     )
 
 

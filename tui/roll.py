@@ -6,7 +6,7 @@ what there is. Pure: `now` (monotonic seconds) comes in. Never folds. What it sa
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final
 
 from schemas.states import NodeState, SessionState
@@ -56,6 +56,30 @@ class Roll:
     def sessions_of(self, node_id: str | None) -> frozenset[str]:
         """Sessions that run on a node, by the highest epoch known of each."""
         return frozenset(self._on_node.get(node_id, ()))
+
+    def by_last_word(self, wanted: Container[str]) -> dict[float | None, list[str]]:
+        """The `wanted` sessions by when their owners last said anything of them (monotonic
+        seconds), be it by a pulse; None: never. Most of a node's share the moment of its pulse."""
+        found: dict[float | None, list[str]] = {}
+        for node_id, session_ids in self._on_node.items():
+            node = self._view.nodes.get(node_id or "")
+            pulse = node.pulse if node else None
+            of_pulse: list[str] = []
+            for session_id in session_ids:
+                if session_id not in wanted:
+                    continue
+                look = self.looks[session_id]
+                said_at = look.told_at
+                load = pulse.loads.get(session_id) if pulse else None
+                if load is None or pulse is None or load.epoch != look.epoch:
+                    found.setdefault(said_at, []).append(session_id)
+                elif said_at is None or said_at <= pulse.at:
+                    of_pulse.append(session_id)
+                else:
+                    found.setdefault(said_at, []).append(session_id)
+            if pulse is not None and of_pulse:
+                found.setdefault(pulse.at, []).extend(of_pulse)
+        return found
 
     def bring_up(self, now: float) -> None:
         """Take in what was touched, and what silence did, until `now`."""

@@ -4,7 +4,7 @@ Owns the filter grammar, k9s's: `re`, `!re`, `-l key=value`, `-f fuzzy`. Pure.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -57,17 +57,30 @@ def passes(query: Query, row: Row, labels: Mapping[str, str] | None = None) -> b
 
 def passes_text(query: Query, text: str, labels: Mapping[str, str] | None = None) -> bool:
     """The same of what a row says."""
+    return matcher(query)(text, labels or {})
+
+
+def matcher(query: Query) -> Callable[[str, Mapping[str, str]], bool]:
+    """The same for many: whether what a row says, and its labels, pass."""
+    pattern = query.pattern
     match query.kind:
         case "all":
-            return True
+            return lambda _text, _labels: True
         case "label":
-            return (labels or {}).get(query.label) == query.pattern
+            return lambda _text, labels: labels.get(query.label) == pattern
         case "fuzzy":
-            remaining = iter(text.casefold())
-            return all(char in remaining for char in query.pattern)
-        case _:
-            found = re.search(query.pattern, text, re.IGNORECASE) is not None
-            return found is (query.kind == "regex")
+            return lambda text, _labels: _in_order(pattern, text)
+        case "not":
+            unwanted = re.compile(pattern, re.IGNORECASE).search
+            return lambda text, _labels: unwanted(text) is None
+        case "regex":
+            wanted = re.compile(pattern, re.IGNORECASE).search
+            return lambda text, _labels: wanted(text) is not None
+
+
+def _in_order(chars: str, text: str) -> bool:
+    remaining = iter(text.casefold())
+    return all(char in remaining for char in chars)
 
 
 def _text(row: Row) -> str:

@@ -10,7 +10,7 @@ from schemas.states import DesiredState
 from tui.health import SessionLook, Trust
 from tui.rows import words
 from tui.rows.cells import Cell, Column, Row, Severity
-from tui.rows.state_words import session_severity, session_state_cell, urgency
+from tui.rows.state_words import session_severity, session_state_cell, session_state_words, urgency
 
 COLUMNS: Final = (
     Column("session", "SESSION", 13),
@@ -62,7 +62,7 @@ def session_words(look: SessionLook, *, show_phones: bool) -> str:
             words.short_id(look.session_id),
             look.tenant_id,
             look.name or words.NONE,
-            session_state_cell(look).text,
+            session_state_words(look),
             str(look.epoch) if look.epoch else words.NONE,
             look.node_id or words.NONE,
             words.phone(look.phone, shown=show_phones),
@@ -81,7 +81,7 @@ def session_sort_key(look: SessionLook, column: str) -> SortKey:
         case "since":
             return (-(look.since or 0.0), look.session_id)
         case "age":
-            return age_sort_key(look.session_id, look.age_s)
+            return (1.0 if look.age_s is None else -look.age_s, look.session_id)
         case "epoch":
             return (-float(look.epoch), look.session_id)
         case "tenant":
@@ -92,8 +92,3 @@ def session_sort_key(look: SessionLook, column: str) -> SortKey:
             return (look.session_id, "")
         case _:
             return (look.name or "", look.session_id)
-
-
-def age_sort_key(session_id: str, age_s: float | None) -> SortKey:
-    """The oldest word first, those who never spoke last."""
-    return (1.0 if age_s is None else -age_s, session_id)

@@ -40,6 +40,8 @@ NODE_WORDS: Final[dict[NodeState, StateWord]] = {
     NodeState.STOPPED: StateWord("■", "stopped", Severity.MUTED),
 }
 DOUBT_GLYPH: Final = "?"
+_BELIEVED: Final = {state: f"{each.glyph} {each.word}" for state, each in SESSION_WORDS.items()}
+_DOUBTED: Final = {state: f"{DOUBT_GLYPH} was {each.word}" for state, each in SESSION_WORDS.items()}
 _URGENCY: Final = (
     Severity.BAD,
     Severity.WARN,
@@ -60,10 +62,12 @@ def session_severity(look: SessionLook) -> Severity:
 
 def session_state_cell(look: SessionLook) -> Cell:
     """Glyph and word; a doubted state reads as the past it is."""
-    glyph, word, _ = SESSION_WORDS[look.state]
-    if look.trust is Trust.DOUBTED:
-        glyph, word = DOUBT_GLYPH, f"was {word}"
-    return Cell(f"{glyph} {word}", session_severity(look))
+    return Cell(session_state_words(look), session_severity(look))
+
+
+def session_state_words(look: SessionLook) -> str:
+    """The same without the colour."""
+    return (_DOUBTED if look.trust is Trust.DOUBTED else _BELIEVED)[look.state]
 
 
 def node_state_cell(state: NodeState, intent: NodeIntent | None) -> Cell:

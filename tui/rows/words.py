@@ -11,7 +11,8 @@ NONE: Final = "-"
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
-_PHONE_LIKE: Final = re.compile(r"\d{6,}")
+_MASKED_FROM: Final = 6
+_PHONE_LIKE: Final = re.compile(rf"\d{{{_MASKED_FROM},}}")
 _SHOWN_FIRST: Final = 2
 _SHOWN_LAST: Final = 2
 
@@ -84,7 +85,13 @@ def phone(number: str | None, *, shown: bool) -> str:
     """A number as it may be shown."""
     if not number:
         return NONE
-    return f"+{number}" if shown else "+" + mask_numbers(number)
+    if shown:
+        return f"+{number}"
+    if len(number) >= _MASKED_FROM and number.isdecimal():
+        # Without the pattern: a filter asks for every session's.
+        hidden = len(number) - _SHOWN_FIRST - _SHOWN_LAST
+        return f"+{number[:_SHOWN_FIRST]}{'•' * hidden}{number[-_SHOWN_LAST:]}"
+    return "+" + mask_numbers(number)
 
 
 def short_id(session_id: str) -> str:
