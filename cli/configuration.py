@@ -57,7 +57,10 @@ def change(key: str, value: str | None) -> None:
         case (contexts_word, name, field) if contexts_word == _CONTEXTS:
             file = contexts.read()
             tree = msgspec.to_builtins(file.named(name))
-            made = {**file.contexts, name: _converted(_changed(tree, field, value), Context, key)}
+            context: Context = _converted(_changed(tree, field, value), Context, key)
+            if context.skin is not None and field == "skin":
+                taste.checked_skin(context.skin, key)
+            made = {**file.contexts, name: context}
             contexts.write(msgspec.structs.replace(file, contexts=made))
         case (tui_word, *rest) if tui_word == _TUI:
             tree = msgspec.to_builtins(taste.read())

@@ -45,7 +45,9 @@ def add_context_commands(context: App, do: Do) -> None:
         bus_identity: Annotated[str, Parameter(help="The bus user to be.")] = "viewer",
         bus_seed_file: Annotated[Path | None, Parameter(help="Its NKey seed.")] = None,
         bus_creds_file: Annotated[Path | None, Parameter(help="Or its NATS credentials.")] = None,
-        skin: Annotated[str | None, Parameter(help="The terminal's theme for it.")] = None,
+        skin: Annotated[
+            str | None, Parameter(help="The terminal's: dark, light, green or violet.")
+        ] = None,
         read_only: Annotated[bool, Parameter(help="Refuse every act on it.", negative="")] = False,
         production: Annotated[
             bool, Parameter(help="Show it in red, and name it in questions.", negative="")
@@ -101,6 +103,10 @@ def _add(name: str, made: Context, *, replace: bool, use: bool) -> Exit:
     file = contexts.read()
     if contexts.check_name(name) in file.contexts and not replace:
         raise BlazzError(ErrorCode.CONFLICT, f"there is a context {name} already: --replace it")
+    if made.skin is not None:
+        from cli.taste import checked_skin
+
+        checked_skin(made.skin, "--skin")
     if made.key_file is not None and not Path(made.key_file).is_file():
         raise BlazzError(ErrorCode.CONFIG_INVALID, f"there is no file {made.key_file}")
     current = name if use or file.current is None else file.current

@@ -12,6 +12,7 @@ import msgspec
 from cli.toml_text import replace_file
 from schemas.errors import BlazzError, ErrorCode
 from tui.actions import unknown_ids
+from tui.themes import SKINS
 
 
 class Taste(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -47,6 +48,15 @@ def checked(taste: Taste, where: str) -> Taste:
     if unknown:
         raise BlazzError(ErrorCode.CONFIG_INVALID, f"{where}: no such action: {', '.join(unknown)}")
     return taste
+
+
+def checked_skin(skin: str, where: str) -> str:
+    """The same. Raises `config_invalid` for a skin that there is not."""
+    if skin not in SKINS:
+        raise BlazzError(
+            ErrorCode.CONFIG_INVALID, f"{where}: no skin {skin!r}; there are: {', '.join(SKINS)}"
+        )
+    return skin
 
 
 def write(taste: Taste, path: Path | None = None) -> None:

@@ -44,6 +44,8 @@ class TuiOptions(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool | None = None
     low_bandwidth: bool | None = None
     light: bool | None = None
+    skin: str | None = None
+    """The context's, unless the command line says dark or light."""
     at: str | None = None
     """A past moment, as a person says it."""
 
@@ -107,7 +109,7 @@ def of_context(options: TuiOptions) -> TuiOptions:
         creds_file=Path(context.bus_creds_file) if context.bus_creds_file else None,
         production=options.production or context.production,
         read_only=True if context.read_only else options.read_only,
-        light=context.skin == "light" if options.light is None and context.skin else options.light,
+        skin=taste.checked_skin(context.skin, f"context {name}") if context.skin else None,
     )
 
 
@@ -131,6 +133,7 @@ def tui_settings(options: TuiOptions, info: StackInfo | None, taste: Taste) -> T
         read_only=_first(options.read_only, taste.read_only),
         low_bandwidth=_first(options.low_bandwidth, taste.low_bandwidth),
         light=_first(options.light, taste.light),
+        skin=(options.skin or "") if options.light is None else "",
         keymap=taste.keys,
         at=_moment(options.at),
     )

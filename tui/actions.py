@@ -105,7 +105,7 @@ ACTIONS: Final = (
            (WEBHOOKS,), True),
     Action("resend", "resend", "r", "r", "Resend", "Send these events again", "Webhooks", 6,
            (DELIVERIES,), True),
-    Action("theme", "app.theme", "t", "t", "", "Dark or light, both colour-blind-safe",
+    Action("theme", "app.theme", "t", "t", "", "Light, or the skin; all colour-blind-safe",
            "General"),
     Action("quit", "app.quit", "q,ctrl+q", "q", "Quit", "Leave; what was begun goes on",
            "General", 25),

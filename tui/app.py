@@ -50,7 +50,7 @@ from tui.screens.sending import DeadLettersScreen, WebhooksScreen
 from tui.screens.session import SessionScreen
 from tui.settings import TuiSettings
 from tui.source import Source
-from tui.themes import DARK, LIGHT, THEMES
+from tui.themes import DARK, LIGHT, SKINS
 
 SCREENS: Mapping[str, Callable[[Desk, str], ViewScreen]] = {
     REGIONS: RegionsScreen,
@@ -93,9 +93,10 @@ class FleetApp(App[None]):
         self._fleet = FleetScreen(self.desk)
         if settings.low_bandwidth:
             self.animation_level = "none"
-        for theme in THEMES:
+        for theme in SKINS.values():
             self.register_theme(theme)
-        self.theme = (LIGHT if settings.light else DARK).name
+        self.theme = SKINS[settings.skin or ("light" if settings.light else "dark")].name
+        self._dark = self.theme if self.theme != LIGHT.name else DARK.name
 
     def on_mount(self) -> None:
         """Show the fleet and begin to listen."""
@@ -145,7 +146,7 @@ class FleetApp(App[None]):
 
     def action_theme(self) -> None:
         """Dark or light."""
-        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+        self.theme = self._dark if self.theme == LIGHT.name else LIGHT.name
 
     # Navigation ----------------------------------------------------------------------------------
 

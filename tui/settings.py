@@ -27,6 +27,8 @@ class TuiSettings(msgspec.Struct, frozen=True, kw_only=True):
     profile: TimingProfile = FAST
     show_phones: bool = False
     light: bool = False
+    skin: str = ""
+    """One of `tui.themes.SKINS`, instead of dark or light."""
     low_bandwidth: bool = False
     """For slow lines: fewer repaints, no sparkline."""
     keymap: dict[str, str] = {}

@@ -1,4 +1,5 @@
-"""Themes: two sets of colours that stay apart under every common colour blindness.
+"""Themes: two sets of colours that stay apart under every common colour blindness, and skins of the
+dark one, so that fleets are told apart.
 
 Owns the colours, from Okabe and Ito's palette: good is blue, not green; bad is vermilion; between
 them yellow or orange. Colour is never the only sign: every state has a glyph and a word too.
@@ -36,4 +37,30 @@ LIGHT: Final = Theme(
     panel="#DEDEDA",
     dark=False,
 )
-THEMES: Final = (DARK, LIGHT)
+
+
+def _tinted(name: str, primary: str, surface: str, panel: str) -> Theme:
+    """The dark theme with another frame; what says how things are doing stays as it is."""
+    return Theme(
+        name=f"blazz-{name}",
+        primary=primary,
+        secondary=DARK.secondary,
+        accent=DARK.accent,
+        success=DARK.success,
+        warning=DARK.warning,
+        error=DARK.error,
+        foreground=DARK.foreground,
+        background=DARK.background,
+        surface=surface,
+        panel=panel,
+        dark=True,
+    )
+
+
+SKINS: Final[dict[str, Theme]] = {
+    "dark": DARK,
+    "light": LIGHT,
+    "green": _tinted("green", "#2FBF8F", "#14211D", "#1D3A31"),
+    "violet": _tinted("violet", "#B79CED", "#1C1826", "#332A4D"),
+}
+"""By the name that a context gives."""

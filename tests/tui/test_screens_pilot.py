@@ -45,6 +45,7 @@ from tui.rows.qr import qr_lines, small_qr_lines
 from tui.rows.words import clock_time
 from tui.screens.frame import ViewScreen
 from tui.settings import TuiSettings
+from tui.themes import SKINS
 
 
 class Operated(Driven):
@@ -245,7 +246,7 @@ async def test_a_session_tells_its_lane_and_its_states_over_time() -> None:
         await d.command("session sales-id")
         lane = await d.shows("because of quiet_hours")
         assert "paced, 7 of 10000 wait, the oldest for 1m05s" in lane
-        row = d.line_with("◐ degraded       1m15s")
+        row = d.line_with("◐ degraded        1m15s")
         assert "socket resumed" in row
         await d.press("y")
         assert '"session_id"' in d.text
@@ -508,6 +509,19 @@ async def test_production_that_can_be_changed_is_red_and_says_so() -> None:
     async with operated(production=True, read_only=True) as d:
         assert "read-only production" in d.lines()[0]
         assert not d.app.screen.query_one("#header").has_class("-production")
+
+
+async def test_a_skin_frames_a_fleet_and_t_comes_back_to_it() -> None:
+    frames = set()
+    for skin in SKINS:
+        async with operated(skin=skin) as d:
+            assert d.app.theme == SKINS[skin].name
+            frames.add((d.app.current_theme.primary, d.app.current_theme.panel))
+            # How things are doing reads the same in every dark skin.
+            assert d.app.current_theme.error in ("#FF7F50", "#B33A00")
+            await d.press("t", "t")
+            assert d.app.theme == SKINS[skin].name
+    assert len(frames) == len(SKINS)
 
 
 async def test_low_bandwidth_has_no_sparkline() -> None:

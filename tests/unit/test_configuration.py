@@ -58,6 +58,7 @@ def test_every_key_is_set_and_unset_and_nothing_else_changes() -> None:
         ("tui.keys", "x", ErrorCode.CONFIG_INVALID),
         ("tui.keys.drian", "D", ErrorCode.CONFIG_INVALID),
         ("tui.light", "perhaps", ErrorCode.CONFIG_INVALID),
+        ("contexts.lab.skin", "tartan", ErrorCode.CONFIG_INVALID),
         ("contexts.lab.key", "blz_secret", ErrorCode.CONFIG_INVALID),
         ("contexts.nowhere.api_url", "https://x", ErrorCode.NOT_FOUND),
         ("current", "nowhere", ErrorCode.NOT_FOUND),

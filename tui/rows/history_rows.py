@@ -14,7 +14,7 @@ from tui.rows.state_words import SESSION_WORDS
 
 COLUMNS: Final = (
     Column("at", "UTC", 8),
-    Column("state", "STATE", 14),
+    Column("state", "STATE", 15),
     Column("lasted", "FOR", 7, align="right"),
     Column("epoch", "EPOCH", 5, align="right"),
     Column("node", "NODE", 14, grow=True, width_max=30),
