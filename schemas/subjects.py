@@ -37,8 +37,11 @@ def node_told(node_id: str) -> str:
     return f"{ROOT}.node.{node_id}.told"
 
 
+VAULT_ACTS: Final = ("put", "commit", "get")
+
+
 def node_vault(node_id: str, act: str) -> str:
-    """A node's snapshots: act `put`, `commit` or `get`; see `commands`."""
+    """A node's snapshots: an act of `VAULT_ACTS`; see `commands`."""
     return f"{ROOT}.node.{node_id}.vault.{act}"
 
 
@@ -64,7 +67,7 @@ def node_asks(node_id: str) -> tuple[str, ...]:
         node_heartbeat(node_id),
         node_media(node_id),
         node_told(node_id),
-        node_vault(node_id, "*"),
+        *(node_vault(node_id, act) for act in VAULT_ACTS),
         node_renew(node_id),
     )
 

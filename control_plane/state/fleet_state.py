@@ -39,6 +39,7 @@ from schemas.records import (
     SessionRecord,
 )
 from schemas.snapshots import SnapshotHead
+from schemas.speakers import speaks_for_itself
 from schemas.states import DesiredState
 
 log = structlog.get_logger()
@@ -116,13 +117,14 @@ class FleetState:
             return last
         if key.startswith(OBSERVED_PREFIX):
             node_id = key.split(".")[1]
+            observed = _own(key, _decode(raw, SessionObserved))
             of_session = self._observed.setdefault(last, {})
-            _set(of_session, node_id, _decode(raw, SessionObserved))
+            _set(of_session, node_id, observed)
             if not of_session:
                 del self._observed[last]
             return last
         if key.startswith(NODES_PREFIX):
-            record = _decode(raw, NodeRecord)
+            record = _own(key, _decode(raw, NodeRecord))
             _set(self._nodes, last, record)
             self.signs.record_seen(last, record, now)
         elif key.startswith(INTENTS_PREFIX):
@@ -288,6 +290,12 @@ class FleetState:
 
 def _decode(raw: bytes | None, kind: type[T]) -> T | None:
     return None if raw is None else msgspec.json.decode(raw, type=kind)
+
+
+def _own(key: str, record: T | None) -> T | None:
+    if not speaks_for_itself(key, record):
+        raise msgspec.ValidationError("it speaks for another")
+    return record
 
 
 def _kept(head: SnapshotHead | None) -> fleet.Kept | None:

@@ -17,6 +17,7 @@ from schemas.errors import BlazzError, ErrorCode
 from schemas.keys import FLEET_WATCHED
 from schemas.records import Heartbeat
 from schemas.resources import FLEET
+from schemas.speakers import speaks_for_itself
 from schemas.subjects import ALL_HEARTBEATS
 from schemas.transport import typed
 from schemas.transport.background import Background
@@ -55,7 +56,10 @@ async def keep_fed(bus: Bus, state: FleetState, *, sync_timeout_s: float) -> Asy
 
 
 async def _hear(pulses: AsyncIterator[tuple[str, Heartbeat]], state: FleetState) -> None:
-    async for _subject, pulse in pulses:
+    async for subject, pulse in pulses:
+        if not speaks_for_itself(subject, pulse):
+            log.warning("fleet.pulse_of_another", subject=subject)
+            continue
         known = state.node(pulse.node_id, time.monotonic())
         state.hear(pulse, time.monotonic())
         if known is None or known.heartbeat is None:

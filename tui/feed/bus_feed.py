@@ -7,6 +7,7 @@ dropped by the transport.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from contextlib import aclosing
@@ -35,6 +36,7 @@ from schemas.records import (
     SessionRecord,
 )
 from schemas.resources import EVENTS, FLEET
+from schemas.speakers import speaks_for_itself
 from schemas.subjects import ALL_HEARTBEATS, EVENTS_ALL
 from schemas.transport.connection import Bus, BusSettings
 from schemas.transport.jetstream import JetStream
@@ -92,9 +94,12 @@ def change_of(change: KvChange[bytes]) -> Change | None:
     if change.value is None:
         return RecordGone(change.key, change.revision)
     try:
-        return RecordPut(change.key, change.revision, decode(change.value, kind))
+        record = decode(change.value, kind)
     except BlazzError:
         return Unreadable(prefix.rstrip("."))
+    if not speaks_for_itself(change.key, record):
+        return Unreadable(prefix.rstrip("."))
+    return RecordPut(change.key, change.revision, record)
 
 
 class BusFeed:
@@ -202,10 +207,11 @@ class BusFeed:
     async def _hear_pulses(self, bus: Bus) -> None:
         async with bus.subscribe(ALL_HEARTBEATS, pending_max=QUEUED_MAX) as inflow:
             async for message in inflow:
-                try:
-                    change: Change = Pulse(decode(message.data, Heartbeat))
-                except BlazzError:
-                    change = Unreadable("heartbeat")
+                change: Change = Unreadable("heartbeat")
+                with contextlib.suppress(BlazzError):
+                    pulse = decode(message.data, Heartbeat)
+                    if speaks_for_itself(message.subject, pulse):
+                        change = Pulse(pulse)
                 await self._tell(change)
 
     async def _read_events(self, bus: Bus) -> None:
