@@ -151,9 +151,9 @@ def backup(identity: str) -> Permissions:
             f"{JETSTREAM_API}.STREAM.INFO.*",
             f"{JETSTREAM_API}.STREAM.SNAPSHOT.*",
             "$JS.SNAPSHOT.ACK.>",
-            *_tool_inboxes(identity),
+            _inbox(identity),
         ),
-        subscribe=_tool_inboxes(identity),
+        subscribe=(_inbox(identity),),
     )
 
 

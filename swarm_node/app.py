@@ -8,6 +8,7 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -38,7 +39,7 @@ from schemas.transport.kv import Bucket, Fence, Put
 from schemas.transport.typed import publish_durable, request
 from swarm_node.command_inbox import CommandInbox
 from swarm_node.config import NodeSettings
-from swarm_node.credentials import NodeCredential, credential_of
+from swarm_node.credentials import NodeCredential
 from swarm_node.data_dir import DataDir
 from swarm_node.engines.registry import EngineRegistry, open_registry
 from swarm_node.heartbeat import Pulse
@@ -76,7 +77,7 @@ async def run_node(
     data = DataDir(settings.data_dir)
     with data.locked():
         bus_settings = settings.bus_settings()
-        credential = credential_of(settings)
+        credential = _credential(settings, data)
         if credential is not None:
             await asyncio.to_thread(credential.choose)
             bus_settings = msgspec.structs.replace(bus_settings, creds_file=str(credential.kept))
@@ -91,6 +92,13 @@ async def run_node(
             await stop.wait()
             log.info("node.stopping", **{log_keys.NODE: settings.node_id})
             await node.stop()
+
+
+def _credential(settings: NodeSettings, data: DataDir) -> NodeCredential | None:
+    configured = settings.bus.creds_file
+    if configured is None:
+        return None
+    return NodeCredential(settings.node_id, Path(configured), data.credential)
 
 
 @asynccontextmanager

@@ -19,8 +19,6 @@ from schemas import log_keys
 from schemas.bus_credentials import Credentials, claims_of, parse_credentials
 from schemas.commands import RenewCredential, Renewed
 from schemas.errors import BlazzError, ErrorCode
-from swarm_node.config import NodeSettings
-from swarm_node.data_dir import DataDir
 
 log = structlog.get_logger()
 
@@ -76,12 +74,6 @@ class NodeCredential:
             raise BlazzError(ErrorCode.CONFIG_INVALID, f"no NATS credentials in {self._configured}")
         return self.kept, kept
 
-    def in_use(self) -> Path:
-        """The file of the two that the node signs in with. Blocking; changes nothing."""
-        configured, kept = _read(self._configured), _read(self.kept)
-        newer = configured and kept and configured.claims.iat > kept.claims.iat
-        return self._configured if kept is None or newer else self.kept
-
     async def keep_renewed(self, ask: AskRenewal, told: Callable[[int], None]) -> None:
         """Renew it whenever the better part of its life is over, for ever; `told` hears when it
         ends (Unix s). A failure is logged and tried again."""
@@ -122,15 +114,6 @@ class NodeCredential:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-
-
-def credential_of(settings: NodeSettings) -> NodeCredential | None:
-    """A node's; None where it does not sign in with a JWT."""
-    configured = settings.bus.creds_file
-    if configured is None:
-        return None
-    kept = DataDir(settings.data_dir).credential
-    return NodeCredential(settings.node_id, Path(configured), kept)
 
 
 def _read(path: Path) -> Credentials | None:

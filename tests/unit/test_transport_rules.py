@@ -172,7 +172,6 @@ def test_whoever_takes_backups_writes_nothing() -> None:
             "$JS.API.STREAM.SNAPSHOT.*",
             "$JS.SNAPSHOT.ACK.>",
             "_INBOX_backup.>",
-            "_INBOX_control-plane.backup.>",
         }
 
 
