@@ -277,7 +277,10 @@ async def lead(
     A cancellation that nobody asked for is no end: a task group drops a task that ends so without
     a word, and the role would be nobody's from then on.
     """
+    task = asyncio.current_task()
     while True:
+        # Not always 0: a task group that ends in a certain moment leaves its request behind.
+        asked_before = task.cancelling() if task is not None else 0
         try:
             async with hold(bus, spec, me) as lease:
                 await work(lease)
@@ -286,8 +289,7 @@ async def lead(
                 raise
             log.warning("lease.led_no_more", lease=spec.key, detail=error.detail)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if task is None or task.cancelling() > asked_before:
                 raise
             log.exception("lease.cancelled_by_nobody", lease=spec.key)
 
