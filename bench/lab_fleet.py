@@ -25,7 +25,7 @@ from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from sandbox.settings import SandboxSettings
 from schemas.errors import BlazzError, ErrorCode
-from schemas.permissions import inbox_prefix
+from schemas.permissions import control_plane_inbox_prefix
 from schemas.states import EngineKind, NodeState
 from schemas.transport.connection import BusSettings, TlsSettings
 
@@ -33,8 +33,6 @@ API_PORT: Final = 8080
 BUS_PORT: Final = 4222
 LINK_MAX_S: Final = 240.0
 ANSWER_MAX_S: Final = 10.0
-SECURED: Final = False
-"""Whether the bus has TLS and identities."""
 
 
 class LabFleet(msgspec.Struct, frozen=True):
@@ -171,8 +169,6 @@ def _inventory(lab: Lab, sandbox: Sandbox, install: Install) -> dict[str, Any]:
             "blazz_requirements": str(LOCK),
             "blazz_apt_update": False,
             "blazz_command": str(Path(sys.executable).with_name("blazz")),
-            "blazz_nats_tls": SECURED,
-            "blazz_bus_authentication": "operator" if SECURED else "none",
             "blazz_chromium_build": install.chromium_build,
             "blazz_node_settings": _node_settings(sandbox, install.engine),
             "blazz_control_plane_settings": {
@@ -206,12 +202,12 @@ def _node_settings(sandbox: Sandbox, engine: EngineKind) -> Mapping[str, Any]:
 
 def _bus(lab: Lab, operator: Operator, plane: Host) -> BusSettings:
     """To sign in as the first control plane does."""
-    scheme = "tls" if SECURED else "nats"
     secrets = operator.secrets
+    creds = secrets / "identities" / "creds" / f"control-plane.{plane.name}.creds"
     return BusSettings(
-        servers=tuple(f"{scheme}://{h.address}:{BUS_PORT}" for h in lab.plan.group("nats")),
+        servers=tuple(f"tls://{host.address}:{BUS_PORT}" for host in lab.plan.group("nats")),
         name="bench",
-        inbox_prefix=inbox_prefix(plane.name),
-        creds_file=str(secrets / "identities" / f"{plane.name}.creds") if SECURED else None,
-        tls=TlsSettings(ca_file=str(secrets / "bus-ca.pem")) if SECURED else None,
+        inbox_prefix=control_plane_inbox_prefix(plane.name),
+        creds_file=str(creds),
+        tls=TlsSettings(ca_file=str(secrets / "bus-ca.pem")),
     )

@@ -3,6 +3,7 @@
 Owns the call and the reading of its recap. Never decides what a failure means.
 """
 
+import contextlib
 import re
 import shutil
 import time
@@ -23,7 +24,8 @@ VENV: Final = ROOT / ".venv-ansible"
 LIMIT_S: Final = 2400.0
 _RECAP: Final = re.compile(r"^(\S+)\s+: ((?:\w+=\d+\s*)+)$", re.MULTILINE)
 
-_STOPPED: Final = re.compile(r"(blazz-\S+ did not come to [^\"\n]+)")
+_FAILED: Final = re.compile(r"^fatal: \[\S+\]: FAILED! => (\{.*\})$", re.MULTILINE)
+_STOPPED: Final = " did not come to "
 
 
 class Recap(msgspec.Struct, frozen=True):
@@ -56,8 +58,12 @@ def read_recap(output: str) -> dict[str, dict[str, int]]:
 
 def read_reason(output: str) -> str:
     """Why the last roll was stopped, in the playbook's own words; empty if it was not."""
-    found = _STOPPED.findall(output)
-    return found[-1] if found else ""
+    for told in reversed(_FAILED.findall(output)):
+        with contextlib.suppress(msgspec.DecodeError):
+            message = str(msgspec.json.decode(told).get("msg", ""))
+            if _STOPPED in message:
+                return message
+    return ""
 
 
 def ansible_playbook() -> str:
