@@ -44,11 +44,12 @@ def with_version(pyproject: str, version: str) -> str:
 
 
 def broken_on(source: str, host: str) -> str:
-    """A node that can't start on one host, as where a library is missing."""
+    """A node that ends at once on one host, as where something it needs is missing."""
     return source + (
         "\nimport socket\n\n"
-        f'if socket.gethostname() == "{host}":\n'
-        '    raise ImportError("made to fail on this host by the lab")\n'
+        f'if socket.gethostname() == "{host}":\n\n'
+        "    async def run_node(*_args, **_kwargs):\n"
+        '        raise RuntimeError("made to fail on this host by the lab")\n'
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import pytest
 
 from bench.chaos_traffic import Accepted, Record
@@ -115,13 +118,15 @@ def test_releases_differ_in_their_number_alone() -> None:
     assert with_version(project, "0.1.10") == project.replace("0.1.9", "0.1.10")
 
 
-def test_the_broken_release_fails_on_its_host_alone() -> None:
-    source = broken_on("x = 1\n", "elsewhere")
-    exec(source, {})  # noqa: S102 - our own text; here it must not fail
-    import socket
-
-    with pytest.raises(ImportError, match="made to fail"):
-        exec(broken_on("x = 1\n", socket.gethostname()), {})  # noqa: S102
+async def test_the_broken_release_fails_on_its_host_alone() -> None:
+    works = "async def run_node(settings):\n    return settings\n"
+    elsewhere: dict[str, Any] = {}
+    exec(broken_on(works, "elsewhere"), elsewhere)  # noqa: S102 - our own text
+    assert await elsewhere["run_node"](1) == 1
+    here: dict[str, Any] = {}
+    exec(broken_on(works, socket.gethostname()), here)  # noqa: S102
+    with pytest.raises(RuntimeError, match="made to fail"):
+        await here["run_node"](1, ready=2)
 
 
 OUTPUT = """
