@@ -12,6 +12,7 @@ from control_plane.ports import Services
 from sandbox.phone import PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import SessionView
+from schemas.api_sending import DeadLetterCount
 from schemas.events import Event, MessageFailed
 from schemas.messages import ChatMessage, Text
 from schemas.resources import EVENTS, LEDGER
@@ -99,10 +100,15 @@ async def test_an_interrupted_ending_is_repeated_as_it_was_and_another_life_ends
             told = await _endings(jetstream)
             assert len({msgspec.structs.replace(one, epoch=0) for one in told}) == 1
             assert await book.log(0, "message.accepted") == []
+            dead = DeadLetterCount(TENANT, view.session_id, 1)
+            assert await services.dead_letters.counts(TENANT) == (dead,)
+            assert await services.dead_letters.counts(None) == (dead,)
+            assert await services.dead_letters.counts("rival") == ()
             await services.dead_letters.redrive(
                 TENANT, view.session_id, sent.message_id, force=False
             )
             assert (await _final(services, view, sent)).state is MessageState.SENT
+            assert await services.dead_letters.counts(None) == ()
             assert len(await friend.messages("628110000001@c.us")) == 1
 
 

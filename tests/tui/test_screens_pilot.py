@@ -44,8 +44,10 @@ from tui.changes import PastMoment, RecordPut
 from tui.rows.qr import qr_lines, small_qr_lines
 from tui.rows.words import clock_time
 from tui.screens.frame import ViewScreen
+from tui.screens.session import SessionScreen
 from tui.settings import TuiSettings
 from tui.themes import SKINS
+from tui.widgets.table import VirtualTable
 
 
 class Operated(Driven):
@@ -531,6 +533,20 @@ async def test_low_bandwidth_has_no_sparkline() -> None:
             d.app.screen.repaint_now()  # type: ignore[attr-defined]
             await d.pilot.pause()
             assert ("online █" in d.text) is not slow
+
+
+async def test_the_mouse_chooses_a_row_and_a_double_click_opens_it() -> None:
+    async with operated() as d:
+        await d.command("sessions")
+        table = d.app.screen.query_one("#table", VirtualTable)
+        # The title, the heading, the first row.
+        await d.pilot.click("#table", offset=(5, 3))
+        assert table.cursor == 1
+        wanted = table.cursor_key
+        await d.pilot.click("#table", offset=(5, 3), times=2)
+        await d.pilot.pause()
+        assert isinstance(d.app.screen, SessionScreen)
+        assert d.app.screen.session_id == wanted
 
 
 async def test_copy_takes_the_rows_id() -> None:
