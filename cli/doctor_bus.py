@@ -19,6 +19,7 @@ from cli.parts import ControlPlaneFile
 from control_plane.ledger.settings import LedgerStoreKind
 from control_plane.mongo import ping, read_uri
 from control_plane.vault.settings import StoreKind
+from schemas.bus_credentials import parse_credentials
 from schemas.errors import BlazzError
 from schemas.resources import EVENTS, all_streams
 from schemas.transport.connection import Bus
@@ -29,6 +30,8 @@ RTT_WARN_S: Final = 0.1
 FULL_WARN: Final = 0.8
 FULL_FAIL: Final = 0.95
 LAG_WARN: Final = 10_000
+CREDENTIAL_WARN_SHARE: Final = 0.2
+"""Of its life."""
 
 
 class _Clock(msgspec.Struct, frozen=True):
@@ -70,7 +73,28 @@ async def check_bus(settings: ControlPlaneFile, backups: Path | None = None) -> 
     for path in (getattr(tls, "ca_file", None), getattr(tls, "cert_file", None)):
         if path:
             findings.append(_certificate_file(Path(path)))
+    if settings.bus.creds_file:
+        findings.append(await asyncio.to_thread(check_credential, Path(settings.bus.creds_file)))
     return findings + await _stores(settings)
+
+
+def check_credential(path: Path, now: float | None = None) -> Finding:
+    """How long a credential for the bus is still good. Blocking."""
+    name = f"credential {path.name}"
+    fix = f"`blazz identity renew {path.name}` where the fleet is deployed, then put it here"
+    try:
+        claims = parse_credentials(path.read_text(encoding="ascii")).claims
+    except (OSError, UnicodeDecodeError, BlazzError) as error:
+        return Finding(name, Verdict.FAIL, f"can't be read: {type(error).__name__}", fix)
+    if not claims.exp:
+        return Finding(name, Verdict.OK, "never ends")
+    left_s = claims.exp - (time.time() if now is None else now)
+    if left_s <= 0:
+        return Finding(name, Verdict.FAIL, "has ended", fix, left_s, "seconds")
+    detail = f"good for {left_s / 3600:.0f} more hours"
+    soon = claims.life_left(claims.exp - left_s) < CREDENTIAL_WARN_SHARE
+    verdict = Verdict.WARN if soon else Verdict.OK
+    return Finding(name, verdict, detail, fix if soon else "", left_s, "seconds")
 
 
 async def _on_bus(bus: Bus) -> list[Finding]:

@@ -118,6 +118,33 @@ def add_identity_commands(identity: App, do: Do, operating: Operating) -> None:
 
         operating(run)
 
+    @identity.command(name="mongo-roles")
+    def mongo_roles(
+        *,
+        database: Annotated[str, Parameter(help="The fleet's database.")] = "blazz",
+        output: Output = Form.TABLE,
+    ) -> None:
+        """Print what control planes and backups may do in MongoDB, as commands for mongosh.
+
+        Nodes have no account there. Users get a role with `db.createUser`, where mongosh asks for
+        the password: `passwordPrompt()`.
+        """
+        do(lambda: _mongo_roles(database, output))
+
+
+def _mongo_roles(database: str, output: Form) -> Exit:
+    from control_plane.core import mongo_roles
+
+    commands = [role.command(database) for role in mongo_roles.mongo_roles()]
+    lines = [f"use {database}"]
+    lines += [f"db.runCommand({msgspec.json.encode(each).decode()})" for each in commands]
+    for role, user in (("blazz_control_plane", "blazz"), ("blazz_backup", "blazz-backup")):
+        made = {"user": user, "roles": [{"role": role, "db": database}]}
+        words = msgspec.json.encode(made).decode().removesuffix("}")
+        lines.append(f'db.createUser({words},"pwd":passwordPrompt()}})')
+    _print(commands, "\n".join(lines), output)
+    return Exit.OK
+
 
 def _init(directory: Path, name: str, resolver_dir: str, disk_gb: int, output: Form) -> Exit:
     from cli.identity.authority import Authority
