@@ -87,8 +87,12 @@ def made_inside(role: Path) -> set[str]:
 
 
 def used(role: Path) -> set[str]:
-    yaml_parts = ("tasks", "handlers", "defaults", "vars")
-    texts = [path.read_text() for part in yaml_parts for path in role.glob(f"{part}/*")]
+    texts = [
+        path.read_text()
+        for part in ("tasks", "handlers", "vars")
+        for path in role.glob(f"{part}/*")
+    ]
+    texts += [str(value) for value in read(role / "defaults/main.yml").values()]
     for path in role.glob("templates/*"):
         # The rest may be another program's words, such as nginx's `proxy_pass`.
         texts += re.findall(r"\{[{%].*?[%}]\}", path.read_text(), re.DOTALL)
