@@ -17,6 +17,7 @@ from cli import settings_file
 from cli.backup.folder import Backup, check_files, folders, newest, open_backup, read_manifest
 from cli.backup.prove import drill_backup
 from cli.backup.put_back import plan_restore, restore_backup
+from cli.backup.scratch import patient
 from cli.backup.take import Taken, take_backup
 from cli.backup.words import (
     age,
@@ -107,7 +108,7 @@ async def run_create(
     as_backup = await asyncio.to_thread(_as_backup, choice, settings)
 
     async def work() -> Taken:
-        async with Bus.connect(as_backup) as bus:
+        async with Bus.connect(patient(as_backup)) as bus:
             return await take_backup(
                 bus, settings.services, place, sealing[0], masters, temp_dir=temp_dir
             )
@@ -332,13 +333,13 @@ async def _restoring(choice: Choice, settings: ControlPlaneFile) -> AsyncIterato
     """The bus to restore onto. That of a `blazz up` is started for the purpose, which is refused
     with `data_dir_locked` while that runs."""
     if choice.config is not None:
-        async with Bus.connect(settings.bus_settings()) as bus:
+        async with Bus.connect(patient(settings.bus_settings())) as bus:
             yield bus
         return
     await asyncio.to_thread(choice.folder.mkdir, parents=True, exist_ok=True, mode=0o700)
     async with (
         EmbeddedNats(choice.folder / "nats") as nats,
-        Bus.connect(nats.bus_settings(nats.control_plane)) as bus,
+        Bus.connect(patient(nats.bus_settings(nats.control_plane))) as bus,
     ):
         yield bus
 

@@ -9,12 +9,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+import structlog
+
 from cli.backup.sealed import read_sealed
 from cli.embedded.server import EmbeddedNats, EmbeddedSettings
 from schemas.backup import StreamCopy
-from schemas.transport.connection import Bus
+from schemas.errors import BlazzError, ErrorCode
+from schemas.transport.connection import Bus, BusSettings
 from schemas.transport.jetstream import JetStream, StreamState
 from schemas.transport.stream_copy import copy_in
+
+log = structlog.get_logger()
 
 _STILL: Final[dict[str, Any]] = {
     # As it was in the moment of the copy: nothing expires while it is looked at.
@@ -25,7 +31,23 @@ _STILL: Final[dict[str, Any]] = {
     "max_bytes": -1,
     "num_replicas": 1,
 }
+TRIES_MAX: Final = 5
+_PATIENCE_S: Final = 60.0
 _UNSET: Final = ("placement", "sources", "mirror", "metadata")
+
+
+def patient(settings: BusSettings) -> BusSettings:
+    """The same connection for moving gigabytes: a disk that is busy for half a minute is no
+    reason to begin anew, and nobody waits for this process to notice a dead server."""
+    profile = msgspec.structs.replace(
+        settings.profile,
+        ping_interval_s=_PATIENCE_S,
+        self_ping_interval_s=_PATIENCE_S / 4,
+        self_ping_timeout_s=_PATIENCE_S,
+        jetstream_timeout_s=_PATIENCE_S,
+        fetch_timeout_s=_PATIENCE_S / 2,
+    )
+    return msgspec.structs.replace(settings, profile=profile)
 
 
 @asynccontextmanager
@@ -37,7 +59,7 @@ async def scratch_bus(temp_dir: Path | None = None) -> AsyncIterator[Bus]:
         settings = EmbeddedSettings(sync_always=False)
         async with (
             EmbeddedNats(Path(folder) / "nats", settings) as nats,
-            Bus.connect(nats.bus_settings(nats.control_plane)) as bus,
+            Bus.connect(patient(nats.bus_settings(nats.control_plane))) as bus,
         ):
             yield bus
 
@@ -62,7 +84,25 @@ async def put_stream(
         for chunk in read_sealed(folder, copy.part.file, secret):
             yield chunk
 
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return await copy_in(JetStream(bus), config, state, chunks())
+        except BlazzError as error:
+            if not error.retryable:
+                raise
+            # A server whose disk is busy gives a copy up after some seconds of silence.
+            log.warning("backup.copy_repeated", stream=copy.stream, code=error.code)
+        await _remove(bus, copy.stream)
     return await copy_in(JetStream(bus), config, state, chunks())
+
+
+async def _remove(bus: Bus, stream: str) -> None:
+    await bus.wait_connected(_PATIENCE_S)
+    try:
+        await JetStream(bus).delete_stream(stream)
+    except BlazzError as error:
+        if error.code is not ErrorCode.NOT_FOUND:
+            raise
 
 
 def moved(config: dict[str, Any], *, replicas: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import structlog
 from cli.backup.folder import Backup, NewBackup, folders, open_backup
 from cli.backup.index import Line, compare, read_lines, unpacked
 from cli.backup.inside import DumpedSnapshots, Found, SnapshotSource, StoredSnapshots, look_inside
-from cli.backup.scratch import max_age_s, put_stream, scratch_bus, still
+from cli.backup.scratch import TRIES_MAX, max_age_s, put_stream, scratch_bus, still
 from cli.backup.sealed import damaged, read_sealed
 from control_plane import mongo_copies
 from control_plane.config import ControlPlaneSettings
@@ -173,6 +173,18 @@ async def _copy(
 
 
 async def _copy_stream(jetstream: JetStream, name: str, new: NewBackup) -> StreamCopy:
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return await _copy_once(jetstream, name, new)
+        except BlazzError as error:
+            if not error.retryable:
+                raise
+            log.warning("backup.copy_repeated", stream=name, code=error.code)
+        await asyncio.to_thread((new.folder / f"stream-{name}").unlink, missing_ok=True)
+    return await _copy_once(jetstream, name, new)
+
+
+async def _copy_once(jetstream: JetStream, name: str, new: NewBackup) -> StreamCopy:
     taken_at = time.time()
     with new.writer(f"stream-{name}") as writer:
         async with copy_out(jetstream, name) as archive:

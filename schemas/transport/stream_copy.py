@@ -84,7 +84,10 @@ async def copy_in(
     async for chunk in chunks:
         for begin in range(0, len(chunk), CHUNK_BYTES):
             part = chunk[begin : begin + CHUNK_BYTES]
-            await bus.request(place.deliver_subject, part, timeout_s=_CHUNK_WAIT_S)
+            taken = await bus.request(place.deliver_subject, part, timeout_s=_CHUNK_WAIT_S)
+            if taken.data:
+                # It says nothing while all is well, and why when it gives up.
+                raise_refusal(taken.data)
     done = await bus.request(place.deliver_subject, b"", timeout_s=_RESTORED_WAIT_S)
     raise_refusal(done.data)
     return msgspec.json.decode(done.data, type=StreamInfo).state
