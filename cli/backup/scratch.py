@@ -17,7 +17,7 @@ from cli.embedded.server import EmbeddedNats, EmbeddedSettings
 from schemas.backup import StreamCopy
 from schemas.errors import BlazzError, ErrorCode
 from schemas.transport.connection import Bus, BusSettings
-from schemas.transport.jetstream import JetStream, StreamState
+from schemas.transport.jetstream import JetStream, JetStreamError, StreamState
 from schemas.transport.stream_copy import copy_in
 
 log = structlog.get_logger()
@@ -32,6 +32,7 @@ _STILL: Final[dict[str, Any]] = {
     "num_replicas": 1,
 }
 TRIES_MAX: Final = 5
+_RESTORE_FAILED: Final = 10062
 _PATIENCE_S: Final = 60.0
 _UNSET: Final = ("placement", "sources", "mirror", "metadata")
 
@@ -88,9 +89,11 @@ async def put_stream(
         try:
             return await copy_in(JetStream(bus), config, state, chunks())
         except BlazzError as error:
-            if not error.retryable:
+            # A server whose disk is busy for some seconds gives a copy up: it says nothing any
+            # more, or only that it failed.
+            failed = isinstance(error, JetStreamError) and error.err_code == _RESTORE_FAILED
+            if not (failed or error.retryable):
                 raise
-            # A server whose disk is busy gives a copy up after some seconds of silence.
             log.warning("backup.copy_repeated", stream=copy.stream, code=error.code)
         await _remove(bus, copy.stream)
     return await copy_in(JetStream(bus), config, state, chunks())
