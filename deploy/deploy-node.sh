@@ -245,7 +245,8 @@ s.connect(("192.0.2.1", 9)); print(s.getsockname()[0])' 2>/dev/null || echo 127.
 [ -n "$address" ] || address=$(address_of_the_way_out)
 
 tls=''
-[ -z "$bus_ca" ] || tls="tls = { ca_file = \"$etc/bus-ca.pem\" }"
+[ -z "$bus_ca" ] || tls="
+tls = { ca_file = \"$etc/bus-ca.pem\" }"
 put "$etc/node.toml" root:blazz 0640 <<EOF
 # Written by deploy-node.sh; no secrets. Every setting: swarm_node/config.py.
 node_id = "$node_id"
@@ -260,8 +261,7 @@ http_port = $http_port
 
 [bus]
 servers = [$bus]
-creds_file = "\$CREDENTIALS_DIRECTORY/node.creds"
-$tls
+creds_file = "\$CREDENTIALS_DIRECTORY/node.creds"$tls
 
 [chromium]
 executable = "$chromium"
