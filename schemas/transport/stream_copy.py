@@ -7,6 +7,7 @@ server's own archive, and a damaged store gives one without a word.
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -18,6 +19,9 @@ from schemas.transport.connection import Inflow
 from schemas.transport.jetstream import JetStream, StreamInfo, StreamState, raise_refusal
 
 CHUNK_BYTES: Final = 128 * 1024
+_SMALL_BYTES: Final = 2 * 1024
+_SLOW_S: Final = 0.5
+_QUICK_S: Final = 0.05
 _CHUNKS_AHEAD: Final = 512
 """The server sends at most 8 MB ahead of our answers."""
 _CHUNK_WAIT_S: Final = 60.0
@@ -79,18 +83,31 @@ async def copy_in(
     refuses the copy, `nats_unavailable`, `timeout`, `forbidden`.
     """
     bus, name = jetstream.bus, config["name"]
+    size = _SMALL_BYTES
     wanted = {"config": config, "state": msgspec.to_builtins(state)}
     place = await jetstream.api(f"STREAM.RESTORE.{name}", wanted, _Place)
     async for chunk in chunks:
-        for begin in range(0, len(chunk), CHUNK_BYTES):
-            part = chunk[begin : begin + CHUNK_BYTES]
+        begin = 0
+        while begin < len(chunk):
+            part = chunk[begin : begin + size]
+            begin += len(part)
+            began_at = time.monotonic()
             taken = await bus.request(place.deliver_subject, part, timeout_s=_CHUNK_WAIT_S)
             if taken.data:
                 # It says nothing while all is well, and why when it gives up.
                 raise_refusal(taken.data)
+            size = next_size(size, time.monotonic() - began_at)
     done = await bus.request(place.deliver_subject, b"", timeout_s=_RESTORED_WAIT_S)
     raise_refusal(done.data)
     return msgspec.json.decode(done.data, type=StreamInfo).state
+
+
+def next_size(size: int, took_s: float) -> int:
+    """How much to send next: the server gives up when one piece takes it 5 s, and a small piece of
+    a well compressed archive may be thousands of messages."""
+    if took_s > _SLOW_S:
+        return max(_SMALL_BYTES, size // 4)
+    return min(CHUNK_BYTES, size * 2) if took_s < _QUICK_S else size
 
 
 class _Place(msgspec.Struct, frozen=True):

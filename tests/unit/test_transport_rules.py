@@ -15,6 +15,7 @@ from schemas.transport.jetstream import parse_headers
 from schemas.transport.kv import Entry, is_tombstone
 from schemas.transport.lease import Renewal, holder_deadline, next_step, retry_delay
 from schemas.transport.link import BusSettings
+from schemas.transport.stream_copy import CHUNK_BYTES, next_size
 from schemas.transport.streams import Gap, gap_before, position_of
 from schemas.transport.watch import ChangeKind, View
 
@@ -173,6 +174,14 @@ def test_whoever_takes_backups_writes_nothing() -> None:
             "$JS.SNAPSHOT.ACK.>",
             "_INBOX_backup.>",
         }
+
+
+def test_a_copy_goes_in_smaller_pieces_while_the_server_is_slow() -> None:
+    assert next_size(CHUNK_BYTES, 0.01) == CHUNK_BYTES
+    assert next_size(2048, 0.01) == 4096
+    assert next_size(CHUNK_BYTES, 0.2) == CHUNK_BYTES
+    assert next_size(CHUNK_BYTES, 1.0) == CHUNK_BYTES // 4
+    assert next_size(2048, 4.0) == 2048
 
 
 def test_settings_do_not_show_the_seed() -> None:
