@@ -29,9 +29,9 @@ from cli.config_commands import add_config_commands
 from cli.context_commands import add_context_commands
 from cli.exit_codes import Exit, exit_code
 from cli.identity.commands import add_identity_commands
-from cli.message_commands import add_message_commands
+from cli.message_commands import add_message_commands, add_trace_command
 from cli.operate_commands import add_node_commands
-from cli.options import HERE, ONCE, Form, Target, Watch
+from cli.options import HERE, Form, Target
 from cli.pacing_commands import add_opt_out_commands, add_pacing_commands
 from cli.plan_commands import add_plan_command
 from cli.session_commands import add_session_commands
@@ -287,22 +287,6 @@ def drill(
     )
 
 
-@app.command(group=_look)
-def trace(
-    message_id: str,
-    *,
-    session: Annotated[
-        str | None, Parameter(help="Whose it is; without it all sessions are asked.")
-    ] = None,
-    target: Target = HERE,
-    watch: Watch = ONCE,
-) -> None:
-    """Show a message's whole way, with times: accepted, sent, receipts, webhooks."""
-    from cli.tracing import trace
-
-    _operating(lambda stop: trace(target, session, message_id, watch, stop))
-
-
 def _operating(run: Callable[[asyncio.Event], Coroutine[Any, Any, Exit]]) -> NoReturn:
     _pretty_logs(verbose=False)
     _finish(run)
@@ -320,6 +304,7 @@ add_context_commands(_context, lambda do: _exit(_guarded(do)))
 add_config_commands(_config, lambda do: _exit(_guarded(do)))
 add_identity_commands(_identity, lambda do: _exit(_guarded(do)), _operating)
 add_message_commands(message, _operating)
+add_trace_command(app, _look, _operating)
 add_webhook_commands(_webhook, _operating)
 add_plan_command(app, _operate, lambda do: _exit(_guarded(do)))
 add_backup_commands(app, _backup, _operate, _operating)

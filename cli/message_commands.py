@@ -1,4 +1,4 @@
-"""The words of `blazz message …`.
+"""The words of `blazz message …` and `blazz trace`.
 
 Owns their grammar. `cli.message_sending` and `cli.messages` do the work and are imported when a
 command runs.
@@ -7,7 +7,7 @@ command runs.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from cli.operate_commands import Run
 from cli.options import ACT, HERE, ONCE, Acting, Target, Watch
@@ -77,6 +77,25 @@ def add_message_commands(message: App, run: Run) -> None:
         from cli.messages import drop
 
         run(lambda _stop: drop(target, acting, session_id, message_id))
+
+
+def add_trace_command(app: App, group: Group, run: Run) -> None:
+    """`blazz trace`"""
+
+    @app.command(group=group)
+    def trace(
+        message_id: str,
+        *,
+        session: Annotated[
+            str | None, Parameter(help="Whose it is; without it all sessions are asked.")
+        ] = None,
+        target: Target = HERE,
+        watch: Watch = ONCE,
+    ) -> None:
+        """Show a message's whole way, with times: accepted, sent, receipts, webhooks."""
+        from cli.tracing import trace
+
+        run(lambda stop: trace(target, session, message_id, watch, stop))
 
 
 def _add_sending(message: App, run: Run) -> None:
