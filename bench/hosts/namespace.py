@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,7 +105,7 @@ async def run_inside(
 
 
 @contextlib.contextmanager
-def lab_folder() -> Any:
+def lab_folder() -> Iterator[Path]:
     """A directory of this process's number, removed at the end; those of dead ones go as well."""
     if lacking := missing():
         raise BlazzError(ErrorCode.CONFIG_INVALID, "the lab lacks " + "; ".join(lacking))
