@@ -31,7 +31,7 @@ from tests.chaos.harness import QUICK_KEEPING
 from tests.chaos.load import Accepted, Load
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.nats, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(300)]
 
 ONLINE_S = 60.0
 WAITING = 5
