@@ -16,12 +16,11 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
 import structlog
 
 from schemas.errors import BlazzError, ErrorCode
 from schemas.transport.background import Background
-from schemas.transport.dialling import Opened, Stamp, redial_delay, retire, stamp_of
+from schemas.transport.dialling import Opened, Outage, Stamp, redial_delay, retire, stamp_of
 from schemas.transport.inflow import Inflow
 from schemas.transport.link import (
     Answers,
@@ -51,14 +50,6 @@ _CLOSE_FLUSH_TIMEOUT_S: Final = 1.0
 _REDIAL_LOG_EVERY: Final = 20
 _TURN_MAX_S: Final = 120.0
 """One look at a link, or one round of dials to servers that let each time out."""
-
-
-class Outage(msgspec.Struct, frozen=True):
-    """A time without the bus, by this process's monotonic clock (seconds)."""
-
-    began_at: float
-    ended_at: float | None
-    reason: str
 
 
 class Bus:

@@ -1,4 +1,5 @@
-"""Dialling: how long to wait before it, what it was done with, and what becomes of an old link.
+"""Dialling: how long to wait before it, what it was done with, and what becomes of an old link;
+and what a time without the bus is told as.
 
 Owns these small parts of `connection.Bus`. Never dials.
 """
@@ -7,6 +8,7 @@ import asyncio
 import os
 from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from schemas.permissions import RESPONSE_AGE_MAX_S
@@ -31,6 +33,14 @@ def stamp_of(path: str | None) -> Stamp | None:
     except OSError:
         return None
     return None if found is None else (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """A time without the bus, by this process's monotonic clock (seconds)."""
+
+    began_at: float
+    ended_at: float | None
+    reason: str
 
 
 class Opened(NamedTuple):
