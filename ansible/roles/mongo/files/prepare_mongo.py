@@ -1,7 +1,8 @@
 """MongoDB's side of a Blazz fleet: the control planes' user, and a role with no right too many.
 
-Owns only these two. Reads the URIs as JSON from stdin and prints one JSON object: `changed`, a list
-of what it made, or `error`, which never quotes a URI. Safe to repeat. `--look` changes nothing.
+Owns only these two; what the role allows is the release's to say. Reads the URIs as JSON from stdin
+and prints one JSON object: `changed`, a list of what it made, or `error`, which never quotes a URI.
+Safe to repeat. `--look` changes nothing.
 """
 
 import json
@@ -12,12 +13,10 @@ from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
-ROLE = "blazz_control_plane"
+from control_plane.core.mongo_roles import CONTROL_PLANE_ROLE as ROLE
+from control_plane.core.mongo_roles import mongo_roles
+
 SELECT_MS = 10_000
-READ = ("find", "listIndexes", "collStats")
-MESSAGES = (*READ, "insert", "update", "remove", "createIndex")
-# A stored object is never changed: only made, and removed by the pruner.
-SNAPSHOTS = (*READ, "insert", "remove", "createIndex")
 
 
 def main() -> int:
@@ -57,14 +56,8 @@ def prepare(uri: str, admin_uri: str, database: str, *, look: bool) -> list[str]
 
 def make_role(base: Any, database: str, *, look: bool) -> list[str]:
     """The role, in the database that it is about."""
-    privileges = [
-        {"resource": {"db": database, "collection": collection}, "actions": sorted(actions)}
-        for collection, actions in (
-            ("messages", MESSAGES),
-            ("snapshots.chunks", SNAPSHOTS),
-            ("snapshots.files", SNAPSHOTS),
-        )
-    ]
+    of_control_planes, _ = mongo_roles()
+    privileges = of_control_planes.command(database)["privileges"]
     found = base.command("rolesInfo", ROLE, showPrivileges=True)["roles"]
     if not found:
         if not look:
