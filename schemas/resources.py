@@ -317,3 +317,13 @@ def bytes_needed(scale: float) -> int:
 
 def _ns(seconds: float) -> int:
     return int(seconds * 1_000_000_000)
+
+
+def webhook_durable(webhook_id: str) -> str:
+    """The name of a webhook's place in EVENTS."""
+    return f"hook-{webhook_id}"
+
+
+def webhook_replay_durable(webhook_id: str) -> str:
+    """The name of a webhook's second place in EVENTS, while it has past events sent again."""
+    return f"hook-{webhook_id}-replay"

@@ -371,16 +371,6 @@ def history_of_tenant(tenant_id: str) -> str:
     return f"{ROOT}.history.tenant.{tenant_id}"
 
 
-def webhook_durable(webhook_id: str) -> str:
-    """The name of a webhook's place in EVENTS."""
-    return f"hook-{webhook_id}"
-
-
-def webhook_replay_durable(webhook_id: str) -> str:
-    """The name of a webhook's second place in EVENTS, while it has past events sent again."""
-    return f"hook-{webhook_id}-replay"
-
-
 def lane_of_subject(subject: str) -> tuple[str, str]:
     """Read `(tenant_id, session_id)` back from an outbox lane's subject."""
     _, _, _, tenant_id, session_id = subject.split(".")

@@ -29,8 +29,8 @@ from control_plane.webhooks.sender import Sender
 from control_plane.webhooks.settings import WebhookSettings
 from schemas import log_keys
 from schemas.errors import BlazzError
-from schemas.resources import EVENTS
-from schemas.subjects import event_named, events_of_tenant, webhook_durable
+from schemas.resources import EVENTS, webhook_durable
+from schemas.subjects import event_named, events_of_tenant
 from schemas.transport.background import Background
 from schemas.transport.checkpoints import At, checkpoint
 from schemas.transport.connection import Bus

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from schemas.errors import ErrorCode
-from schemas.resources import EVENTS, WEBHOOK_LOG, WEBHOOK_QUEUE
+from schemas.resources import EVENTS, WEBHOOK_LOG, WEBHOOK_QUEUE, webhook_durable
 from schemas.subjects import (
     events_of_tenant,
     hook_log,
@@ -19,7 +19,6 @@ from schemas.subjects import (
     hook_queue,
     hook_queue_of,
     hook_queue_shard,
-    webhook_durable,
 )
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import (

@@ -13,8 +13,7 @@ import structlog
 
 from control_plane.webhooks.lane import Lane, LaneParts
 from schemas.errors import BlazzError
-from schemas.resources import EVENTS
-from schemas.subjects import webhook_replay_durable
+from schemas.resources import EVENTS, webhook_replay_durable
 from schemas.transport.background import Background
 from schemas.transport.durable import Work, durable_config
 from schemas.transport.jetstream import JetStream

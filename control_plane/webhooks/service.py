@@ -28,7 +28,8 @@ from schemas import log_keys
 from schemas.api import Page
 from schemas.errors import BlazzError, ErrorCode
 from schemas.ids import EventId, SessionId, TenantId, event_id, session_id, webhook_id
-from schemas.subjects import CONTROL_PLANE, webhook_durable, webhook_replay_durable
+from schemas.resources import webhook_durable, webhook_replay_durable
+from schemas.subjects import CONTROL_PLANE
 from schemas.webhooks import (
     TEST_EVENT,
     AnyEvent,

@@ -17,7 +17,8 @@ from control_plane.webhooks.replay import run_replay
 from schemas import log_keys
 from schemas.errors import BlazzError
 from schemas.records import LeaseRecord
-from schemas.subjects import webhook_durable, webhook_replay_durable, webhook_shard_of
+from schemas.resources import webhook_durable, webhook_replay_durable
+from schemas.subjects import webhook_shard_of
 from schemas.transport.background import Background
 from schemas.transport.lease import Lease, LeaseSpec, lead
 from schemas.webhooks import Replay, WebhookRecord

@@ -57,7 +57,6 @@ SAMPLES: dict[str, Any] = {
     "data": SessionQrIdle(),
 }
 """For each parameter of a declaration. A new one must be added here."""
-NO_SUBJECT = {"webhook_durable", "webhook_replay_durable"}
 
 MAY_PUBLISH = {
     "blazz.node.thief.announce",
@@ -108,7 +107,7 @@ def declared(module: Any) -> Iterator[str]:
         if not inspect.isfunction(thing) or thing.__module__ != module.__name__:
             continue
         names = list(inspect.signature(thing).parameters)
-        if name in NO_SUBJECT or {"subject", "key"} & set(names):
+        if {"subject", "key"} & set(names):
             continue
         for node_id, act in product((THIEF, VICTIM), subjects.VAULT_ACTS):
             made = thing(**_arguments(thing, names, node_id, act))

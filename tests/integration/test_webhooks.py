@@ -15,8 +15,7 @@ from aiohttp import web
 from control_plane.webhooks.service import TenantWebhooks
 from schemas.errors import BlazzError, ErrorCode
 from schemas.keys import webhook_key
-from schemas.resources import EVENTS, WEBHOOK_QUEUE, WEBHOOKS, bucket_stream
-from schemas.subjects import webhook_durable
+from schemas.resources import EVENTS, WEBHOOK_QUEUE, WEBHOOKS, bucket_stream, webhook_durable
 from schemas.transport.connection import Bus
 from schemas.transport.jetstream import JetStream, JetStreamError
 from schemas.webhooks import DeliveryState, DeliveryView, Recover, WebhookChange, WebhookView
