@@ -49,10 +49,16 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Read the files. Raises OSError or `ssl.SSLError`."""
-        context = ssl.create_default_context(cafile=self.ca_file)
-        if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
+        """Read the files. Raises `config_invalid` when one of them is not there or no good."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise _bad_file("bus.tls.ca_file", self.ca_file, error) from error
+        try:
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except OSError as error:
+            raise _bad_file("bus.tls.cert_file or key_file", self.cert_file, error) from error
         return context
 
 
@@ -189,6 +195,8 @@ class Link:
     async def close(self) -> None:
         """Close, flushing what was published; a stuck socket is cut after a moment."""
         self.declare_lost("closed")
+        if getattr(self._client, "_flush_queue", None) is None:
+            return  # It never began to dial; nats-py's own closing would trip over that.
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._client.close()
@@ -363,6 +371,14 @@ def _forbidden(subject: str) -> BlazzError:
     return BlazzError(ErrorCode.FORBIDDEN, "the bus refuses this subject to us", subject=subject)
 
 
+def _bad_file(setting: str, path: str | None, error: OSError) -> BlazzError:
+    why = error.strerror or type(error).__name__
+    return BlazzError(ErrorCode.CONFIG_INVALID, f"{setting} ({path}): {why}")
+
+
 def _read_seed(path: str) -> str:
-    with open(path, encoding="ascii") as file:  # noqa: PTH123 - a path from settings, read once
-        return file.read().strip()
+    try:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 - a path from settings
+            return file.read().strip()
+    except OSError as error:
+        raise _bad_file("bus.nkey_seed_file", path, error) from error

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from cli.embedded.server import EmbeddedNats
 from schemas.errors import BlazzError, ErrorCode
 from schemas.resources import EVENTS
 from schemas.transport import typed
-from schemas.transport.connection import Bus, BusMessage, NoResponders
+from schemas.transport.connection import Bus, BusMessage, BusSettings, NoResponders, TlsSettings
 from schemas.transport.jetstream import JetStream
 from tests.integration.nats_fixture import QUICK
 from tests.waiting import eventually
@@ -216,8 +217,6 @@ async def test_a_refused_identity_fails_at_once_and_clearly(nats: EmbeddedNats) 
 
 
 async def test_no_server_is_unavailable_after_the_first_wait() -> None:
-    from schemas.transport.connection import BusSettings
-
     settings = BusSettings(
         servers=("nats://127.0.0.1:9",), name="x", profile=QUICK, first_connect_timeout_s=0.3
     )
@@ -225,6 +224,19 @@ async def test_no_server_is_unavailable_after_the_first_wait() -> None:
         async with Bus.connect(settings):
             pass
     assert raised.value.code is ErrorCode.NATS_UNAVAILABLE
+
+
+async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    settings = BusSettings(servers=("tls://127.0.0.1:1",), name="nobody")
+    for wrong in (
+        msgspec.structs.replace(settings, tls=TlsSettings(ca_file=gone)),
+        msgspec.structs.replace(settings, nkey_seed_file=gone),
+    ):
+        with pytest.raises(BlazzError, match=gone) as error:
+            async with Bus.connect(wrong):
+                pass
+        assert error.value.code is ErrorCode.CONFIG_INVALID
 
 
 async def test_an_error_in_the_block_comes_out_as_itself(nats: EmbeddedNats) -> None:
