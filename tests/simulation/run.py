@@ -79,7 +79,8 @@ def readable(outcome: Outcome) -> str:
 def many(seeds: range, *, jobs: int) -> Iterator[Outcome]:
     """Run many seeds over processes, in no order."""
     context = multiprocessing.get_context("fork")
-    with context.Pool(jobs, initializer=_begin_worker) as pool:
+    # A node that was killed leaves its files open until its process ends: so let it end.
+    with context.Pool(jobs, initializer=_begin_worker, maxtasksperchild=100) as pool:
         yield from pool.imap_unordered(_one, seeds, chunksize=8)
 
 
