@@ -1,11 +1,16 @@
 """What every test gets: bounds on browser tests, and proof that no process stays behind.
 
+And a list of the few that failed for want of time alone, which `just test` runs once more when the
+machine is quiet: three workers a core on a shared machine stand still for seconds now and then. A
+test that failed for any other reason, a lost message say, is never tried again.
+
 Owns only what is generic. Fixtures of one part live beside that part's tests.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -19,6 +24,12 @@ GONE_WITHIN_S = 5.0
 # A test's layer is its directory; contract suites that also run on real parts mark themselves.
 MARK_OF_LAYER = {"integration": "nats", "e2e": "browser"}
 _MARK = "PYTEST_PROCESS_MARK"
+_TRIED_AGAIN_MAX = 5
+_WANT_OF_TIME = re.compile(
+    r"not within [\d.]+ s|nats_unavailable|no_node_available|lease_lost|TimeoutError|"
+    r"\btimeout: |Timeout \(?>|ReadTimeout"
+)
+_failures: dict[str, str] = {}
 # Python's own helper, which ends with the interpreter.
 _OURS_TO_KEEP = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
@@ -43,6 +54,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("xdist_group") is None:
             group = zlib.crc32(item.path.stem.encode()) % cores
             item.add_marker(pytest.mark.xdist_group(f"browser-{group}"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember why it failed; of two reasons the one that is not for want of time."""
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = crash.message if crash is not None else ""
+        known = _failures.get(report.nodeid)
+        if known is None or _WANT_OF_TIME.search(known):
+            _failures[report.nodeid] = why
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write down what may be tried once more: nothing, unless each failed for want of time."""
+    if hasattr(session.config, "workerinput"):
+        return
+    again = session.config.rootpath / ".pytest_cache" / "again"
+    again.unlink(missing_ok=True)
+    late = all(_WANT_OF_TIME.search(why) for why in _failures.values())
+    if _failures and late and len(_failures) <= _TRIED_AGAIN_MAX:
+        again.parent.mkdir(exist_ok=True)
+        again.write_text("".join(f"{nodeid}\n" for nodeid in _failures))
 
 
 @pytest.fixture(scope="session", autouse=True)

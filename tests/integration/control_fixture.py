@@ -26,7 +26,7 @@ from sandbox.phone import Phone, PhoneBook
 from sandbox.server import Sandbox
 from schemas.api import NewSession, SessionView
 from schemas.commands import QrAnswer
-from schemas.errors import BlazzError
+from schemas.errors import BlazzError, ErrorCode
 from schemas.pacing import PacingRules
 from schemas.states import EngineKind, NodeState, SessionState
 from schemas.transport.connection import Bus
@@ -181,7 +181,18 @@ async def linked(
 ) -> tuple[SessionView, Phone]:
     """A session that is online, and its phone."""
     new = msgspec.convert({"engine": "loopback", **fields}, NewSession)
-    view = await services.sessions.create(tenant, new)
+
+    async def created() -> SessionView | None:
+        try:
+            return await services.sessions.create(tenant, new)
+        except BlazzError as error:
+            if error.code is not ErrorCode.NO_NODE_AVAILABLE:
+                raise
+            # Its node was begun a moment ago, and is not heard yet.
+            return None
+
+    view = await eventually(created)
+    assert view is not None
     phone = await book.create(number, name=f"Owner of {number}")
     await phone.scan((await qr_of(services, view)).value)
     return await in_state(services, view, SessionState.ONLINE), phone
