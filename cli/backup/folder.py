@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cli.backup.sealed import SealedWriter, check_sum, damaged, derived
+from control_plane.private_files import sync_directory
 from control_plane.vault.master_keys import KEY_BYTES, MasterKey
 from schemas.backup import BACKUP_FORMAT, BackupManifest
 from schemas.errors import BlazzError, ErrorCode
@@ -63,10 +64,10 @@ class NewBackup:
             file.write(msgspec.json.format(msgspec.json.encode(sealed)))
             file.flush()
             os.fsync(file.fileno())
-        _sync(self.folder)
+        sync_directory(self.folder)
         done = self._root / self.backup_id
         self.folder.rename(done)
-        _sync(self._root)
+        sync_directory(self._root)
         return done
 
     def discard(self) -> None:
@@ -162,11 +163,3 @@ def _seal(manifest: BackupManifest, secret: bytes) -> str:
     blank = msgspec.structs.replace(manifest, seal="")
     data = msgspec.json.encode(blank, order="sorted")
     return hmac.new(derived(secret, _SEALING), data, hashlib.sha256).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

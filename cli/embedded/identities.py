@@ -4,9 +4,7 @@ Owns the seed files (mode 0600, in a directory of mode 0700). A seed never leave
 sign in; the server's configuration holds public keys only.
 """
 
-import os
 import re
-import secrets
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -14,6 +12,7 @@ from typing import Final
 import msgspec
 import nkeys
 
+from cli.identity.key_files import USER, new_seed, write_secret
 from schemas import permissions
 from schemas.errors import BlazzError, ErrorCode
 from schemas.permissions import Permissions
@@ -71,8 +70,7 @@ class IdentityStore:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(role, name)
         if not path.exists():
-            seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
-            _write_private(path, bytes(seed))
+            write_secret(path, new_seed(USER))
         return self._read(role, name, path)
 
     def all(self) -> list[Identity]:
@@ -96,15 +94,3 @@ class IdentityStore:
         public_key = keys.public_key.decode()
         keys.wipe()
         return Identity(role, name, public_key, str(path))
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file only we can read, whole or not at all, and onto the disk."""
-    draft = path.with_suffix(f".{secrets.token_hex(4)}.draft")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, content)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    draft.replace(path)

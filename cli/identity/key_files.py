@@ -3,7 +3,6 @@
 Owns making them and signing with them. A seed is never printed, logged or put into an error.
 """
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import nkeys
 
 from control_plane.core.bus_jwt import Issuer
+from control_plane.private_files import write_private
 from schemas.errors import BlazzError, ErrorCode
 
 OPERATOR: Final[int] = nkeys.PREFIX_BYTE_OPERATOR
@@ -47,15 +47,4 @@ def read_secret(path: Path) -> str:
 
 def write_secret(path: Path, text: str) -> None:
     """Write a file only we can read (0600), whole or not at all, and onto the disk."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_private(path, text.encode())

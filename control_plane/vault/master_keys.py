@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from control_plane.private_files import write_private
 from schemas.errors import BlazzError, ErrorCode
 
 log = structlog.get_logger()
@@ -94,19 +95,7 @@ def read_keys(path: Path, environ: Mapping[str, str] | None = None) -> tuple[Mas
 
 def write_keys(path: Path, keys: Sequence[MasterKey]) -> None:
     """Write a file only we can read, whole or not at all, and onto the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.draft")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(b"".join(base64.b64encode(key.secret) + b"\n" for key in keys))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
+    write_private(path, b"".join(base64.b64encode(key.secret) + b"\n" for key in keys))
 
 
 def ensure_key_file(path: Path) -> None:
@@ -163,14 +152,6 @@ def _is_credential(path: Path, environ: Mapping[str, str]) -> bool:
     # Also for a command that reads the service's settings, beside it.
     directory = environ.get(CREDENTIALS_ENV)
     return path.parent.parent == _SYSTEMD or bool(directory and path.parent == Path(directory))
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _missing(detail: str) -> BlazzError:
