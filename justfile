@@ -157,27 +157,20 @@ _run:
 # A MongoDB wire server for the store tests: GPL, so apart from .venv and never shipped. Nothing to
 # do where BLAZZ_TEST_MONGO_URI names a real one.
 _mongo: _base
-    #!/bin/sh
-    set -eu
-    [ -z "${BLAZZ_TEST_MONGO_URI-}" ] || exit 0
-    stamp=.venv-mongo/.stamp
-    wanted="$(python -V) $(cksum requirements-mongo.lock)"
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
-    rm -rf .venv-mongo
-    python -m venv .venv-mongo >&2
-    .venv-mongo/bin/python -m pip install -qq --disable-pip-version-check --no-input \
-        --require-hashes -r requirements-mongo.lock >&2
-    printf '%s' "$wanted" >"$stamp"
+    @[ -n "${BLAZZ_TEST_MONGO_URI-}" ] || just --justfile "{{ justfile() }}" _apart mongo
 
 # Ansible and its linter (GPL): apart from .venv and never shipped.
-_ansible: _base
+_ansible: _base (_apart "ansible")
+
+# What is in requirements-NAME.lock, in .venv-NAME.
+_apart name:
     #!/bin/sh
     set -eu
-    stamp=.venv-ansible/.stamp
-    wanted="$(python -V) $(cksum requirements-ansible.lock)"
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
-    rm -rf .venv-ansible
-    python -m venv .venv-ansible >&2
-    .venv-ansible/bin/python -m pip install -qq --disable-pip-version-check --no-input \
-        --require-hashes -r requirements-ansible.lock >&2
-    printf '%s' "$wanted" >"$stamp"
+    venv=.venv-{{ name }}
+    wanted="$(python -V) $(cksum requirements-{{ name }}.lock)"
+    [ -f "$venv/.stamp" ] && [ "$(cat "$venv/.stamp")" = "$wanted" ] && exit 0
+    rm -rf "$venv"
+    python -m venv "$venv" >&2
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
+        --require-hashes -r requirements-{{ name }}.lock >&2
+    printf '%s' "$wanted" >"$venv/.stamp"
